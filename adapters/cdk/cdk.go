@@ -1,0 +1,151 @@
+package cdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+// Adapter speaks the CDK's four methods. It serves any number of canisters.
+type Adapter struct {
+	client   *ic.Client
+	identity ic.Identity
+}
+
+var (
+	_ bridge.Adapter = (*Adapter)(nil)
+	_ bridge.Checker = (*Adapter)(nil)
+)
+
+// New returns an Adapter that signs what is the gateway's own with identity.
+func New(client *ic.Client, identity ic.Identity) *Adapter {
+	return &Adapter{client: client, identity: identity}
+}
+
+// Open forwards a signed ws_open and waits for the canister's answer.
+func (a *Adapter) Open(ctx context.Context, env bridge.Envelope) error {
+	return a.forward(ctx, "ws_open", env)
+}
+
+// Message forwards a signed ws_message and waits for the canister's answer.
+func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
+	return a.forward(ctx, "ws_message", env)
+}
+
+// Resubmission waits: the first short, because a network that answers
+// "accepted" is about to have the reply; bounded, because a person waits.
+const (
+	firstWait = 100 * time.Millisecond
+	longWait  = 2 * time.Second
+)
+
+// forward submits the client's envelope until it has an answer. The identical
+// envelope has the identical request id, so giving it again asks for the
+// state of the first submission and never executes twice. That is also the
+// only way to the answer: request_status may be read by its sender only.
+func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelope) error {
+	ctx, cancel := context.WithDeadline(ctx, env.Expiry)
+	defer cancel()
+	for wait := firstWait; ; wait = min(2*wait, longWait) {
+		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID)
+		var pause time.Duration
+		switch {
+		case err == nil && outcome.Replied:
+			return readResult(method, outcome.Reply)
+		case err == nil && outcome.Asynchronous:
+			return nil // this network never answers a forwarded call; the open message will tell
+		case err == nil:
+			pause = wait
+		default:
+			var reject *ic.RejectError
+			if errors.As(err, &reject) {
+				return bridge.Refused("%s", reject.Text)
+			}
+			if !ic.Retryable(err) {
+				return fmt.Errorf("%s: %w", method, err)
+			}
+			pause = max(wait, ic.RetryAfter(err))
+		}
+		if waitErr := sleep(ctx, pause); waitErr != nil {
+			if err == nil {
+				err = errors.New("accepted, but not answered in time")
+			}
+			return fmt.Errorf("%s: %w", method, err)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// readResult reads variant { Ok; Err : text }.
+func readResult(method string, reply []byte) error {
+	text, refused, err := candid.DecodeResult(reply)
+	switch {
+	case err != nil:
+		return bridge.Refused("the canister's answer to %s is not variant { Ok; Err : text }: %v", method, err)
+	case refused:
+		return &bridge.RefusedError{Text: text}
+	}
+	return nil
+}
+
+// Close calls ws_close in the gateway's name. A refusal means that the
+// canister no longer knows the client, which is what Close is for.
+func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
+	reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
+	var reject *ic.RejectError
+	switch {
+	case errors.As(err, &reject):
+		return fmt.Errorf("ws_close: %w", err)
+	case err != nil:
+		return fmt.Errorf("ws_close: %w", err)
+	}
+	err = readResult("ws_close", reply)
+	if _, refused := bridge.RefusalText(err); refused {
+		return nil
+	}
+	return err
+}
+
+// Poll queries ws_get_messages in the gateway's name.
+func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
+	reply, err := a.client.Query(ctx, a.identity, canister, "ws_get_messages", candid.EncodeGetMessagesArgs(from))
+	if err != nil {
+		var reject *ic.RejectError
+		if errors.As(err, &reject) {
+			return bridge.Batch{}, bridge.Refused("%s", reject.Text)
+		}
+		return bridge.Batch{}, fmt.Errorf("ws_get_messages: %w", err)
+	}
+	batch, text, refused, err := candid.DecodeOutputMessages(reply)
+	switch {
+	case err != nil:
+		return bridge.Batch{}, fmt.Errorf("ws_get_messages: %w", err)
+	case refused:
+		return bridge.Batch{}, bridge.Refused("ws_get_messages: %s", text)
+	}
+	return batch, nil
+}
+
+// Check polls once: a canister without the CDK's interface answers with a
+// reject that says so.
+func (a *Adapter) Check(ctx context.Context, canister candid.Principal) error {
+	if _, err := a.Poll(ctx, canister, 0); err != nil {
+		return fmt.Errorf("canister %s does not answer as a canister with the IC WebSocket CDK: %w", canister, err)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// An Adapter is one way to reach a canister. It takes signed envelopes and
+// gives certified messages; it never sees a socket, and a session never sees
+// the Internet Computer behind it.
+//
+// What crosses this interface is plain data and errors of two kinds, so that
+// the same contract can be served by another process: RefusedError (the
+// canister or the network said no, repeating is useless) and everything else,
+// which means "not reached": the session or poller may try again later.
+//
+// All methods are safe for concurrent use, return soon after ctx ends, and
+// keep no reference to the bytes they were given after returning.
+// The suite in bridge/adaptertest states these promises as tests.
+type Adapter interface {
+	// Open forwards a client's signed ws_open. nil means that the canister
+	// said Ok (or, on a network without synchronous calls, that it took the
+	// envelope). Giving the same envelope twice opens once.
+	Open(ctx context.Context, env Envelope) error
+
+	// Message forwards a client's signed ws_message. For one client it is
+	// called in the order in which the client sent, one at a time, unless the
+	// adapter is a Pipeliner. nil means that the canister accepted it. An
+	// envelope given twice is delivered once.
+	Message(ctx context.Context, env Envelope) error
+
+	// Close tells the canister that a client has gone. A canister that does
+	// not know the client (any more) is not an error.
+	Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error
+
+	// Poll asks the canister for this gateway's messages with a nonce of at
+	// least from. It does not wait for messages, changes nothing, and may be
+	// repeated. Nothing new is an empty batch. The batch is unverified: the
+	// gateway checks certificate and witness itself.
+	Poll(ctx context.Context, canister candid.Principal, from uint64) (Batch, error)
+}
+
+// An Envelope is a call that a client signed, with what the gateway read in it.
+type Envelope struct {
+	Canister  candid.Principal
+	Client    candid.ClientKey
+	RequestID [32]byte  // representation-independent hash of the signed content
+	Expiry    time.Time // ingress_expiry: after it the network refuses the envelope
+	Bytes     []byte    // CBOR, exactly as the client sent it
+}
+
+// A Batch is one answer to Poll: messages in nonce order, and one certificate
+// and witness that cover them all.
+type Batch = candid.OutputMessages
+
+// A Checker is an Adapter that can look at a canister before clients come.
+// The gateway calls Check once per route at start and logs what it returns.
+type Checker interface {
+	Check(ctx context.Context, canister candid.Principal) error
+}
+
+// A Watcher is an Adapter with background work for a canister that has
+// clients. Watch runs until ctx ends (its error is ignored then) and calls
+// changed whenever a Poll is likely to bring something; changed never blocks.
+// The gateway runs at most one Watch per canister, and restarts one that
+// returns early.
+type Watcher interface {
+	Watch(ctx context.Context, canister candid.Principal, changed func()) error
+}
+
+// A Pipeliner is an Adapter whose canister puts a client's messages back in
+// order. Window is how many Message calls of one client may be under way at
+// once: no call is further ahead than that of the first unfinished one, and
+// within the window they may reach the canister in any order.
+type Pipeliner interface {
+	Window() int
+}
+
+// A RefusedError says that the canister, or the network in its name, refused
+// for good. Text is the canister's own sentence and reaches the client.
+type RefusedError struct {
+	Text string
+}
+
+func (e *RefusedError) Error() string { return "refused: " + e.Text }
+
+// Refused returns a RefusedError with a formatted text.
+func Refused(format string, args ...any) error {
+	return &RefusedError{Text: fmt.Sprintf(format, args...)}
+}
+
+// RefusalText returns the canister's sentence if err is, or wraps, a refusal.
+func RefusalText(err error) (text string, refused bool) {
+	var r *RefusedError
+	if errors.As(err, &r) {
+		return r.Text, true
+	}
+	return "", false
+}

@@ -1,0 +1,67 @@
+package bridge
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+// maxCertificateAge is how old a batch's certificate may be. Clients refuse
+// what is older than five minutes; a batch that would reach them later than
+// that is better fetched again.
+const maxCertificateAge = 4*time.Minute + 30*time.Second
+
+// A checkedBatch is a batch whose certificate, witness and contents agree.
+type checkedBatch struct {
+	Batch
+	witness *ic.HashTree
+}
+
+// verify makes the checks that each client will make: the certificate is the
+// network's and recent, it certifies the witness for this canister, and the
+// witness holds the hash of every message. One bad replica must not cost
+// every client its connection.
+func (g *Gateway) verify(canister candid.Principal, batch Batch) (*checkedBatch, error) {
+	cert, err := g.verifier.Verify(batch.Cert, canister, g.now(), maxCertificateAge)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	certified, found := cert.Tree.Lookup([]byte("canister"), canister.Bytes(), []byte("certified_data"))
+	if found != ic.Found {
+		return nil, errors.New("certificate: it has no certified data of the canister")
+	}
+	witness, err := ic.DecodeHashTree(batch.Tree)
+	if err != nil {
+		return nil, fmt.Errorf("witness: %w", err)
+	}
+	if root := witness.Digest(); subtle.ConstantTimeCompare(root[:], certified) != 1 {
+		return nil, errors.New("witness: its root is not the certified data")
+	}
+	for i := range batch.Messages {
+		message := &batch.Messages[i]
+		leaf, found := witness.Lookup(messagePath(message.Key)...)
+		if found != ic.Found {
+			return nil, fmt.Errorf("witness: message %s is not in it", message.Key)
+		}
+		if sum := sha256.Sum256(message.Content); subtle.ConstantTimeCompare(sum[:], leaf) != 1 {
+			return nil, fmt.Errorf("message %s: its content is not the certified one", message.Key)
+		}
+	}
+	return &checkedBatch{Batch: batch, witness: witness}, nil
+}
+
+// frame is what one client gets: its message, the batch's certificate, and
+// the witness pruned to its own leaf.
+func (b *checkedBatch) frame(message *candid.OutputMessage) ([]byte, error) {
+	witness := b.witness.Prune(messagePath(message.Key))
+	return candid.EncodeOutputFrame(message.Key, message.Content, b.Cert, witness.Encode()), nil
+}
+
+func messagePath(key string) [][]byte {
+	return [][]byte{[]byte("websocket"), []byte(key)}
+}

@@ -1,0 +1,93 @@
+/// Wire types of the relay canister. Field and tag names are wire names and must not change;
+/// fields added later are optional.
+
+module {
+  /// One connection: a client principal may hold several, told apart by the nonce.
+  public type ClientKey = { client_principal : Principal; client_nonce : Nat64 };
+
+  /// What travels in both directions; towards clients it is encoded as CBOR, from clients it is Candid.
+  /// `timestamp` is in nanoseconds since 1970.
+  public type WebsocketMessage = {
+    client_key : ClientKey;
+    sequence_num : Nat64;
+    timestamp : Nat64;
+    is_service_message : Bool;
+    content : Blob;
+  };
+
+  public type CanisterWsOpenArguments = { client_nonce : Nat64; gateway_principal : Principal };
+  public type CanisterWsCloseArguments = { client_key : ClientKey };
+  public type CanisterWsMessageArguments = { msg : WebsocketMessage };
+  public type CanisterWsGetMessagesArguments = { nonce : Nat64 };
+
+  /// `key` is `<gateway principal>_<nonce in 20 digits>`; `content` is the CBOR of a `WebsocketMessage`.
+  public type CanisterOutputMessage = { client_key : ClientKey; key : Text; content : Blob };
+
+  public type CanisterOutputCertifiedMessages = {
+    messages : [CanisterOutputMessage];
+    cert : Blob;
+    tree : Blob;
+    is_end_of_queue : Bool;
+  };
+
+  public type CanisterWsResult = { #Ok; #Err : Text };
+  public type CanisterWsGetMessagesResult = { #Ok : CanisterOutputCertifiedMessages; #Err : Text };
+
+  /// A method that takes what clients send: the content of a message is the method's argument.
+  public type Call = { target : Principal; method : Text };
+
+  /// A query `(cursor : nat) -> (vec T)` whose items become messages to every client.
+  public type Feed = { target : Principal; method : Text };
+
+  /// What a relay canister does; given at installation, at an upgrade, and to `relay_configure`.
+  public type Config = {
+    calls : [Call];
+    feeds : [Feed];
+    admins : [Principal];
+    ack_interval_ms : ?Nat64;
+    keep_alive_timeout_ms : ?Nat64;
+    max_messages : ?Nat64;
+  };
+
+  /// `cursor` is the index of the first item not yet relayed; `items` counts the items relayed so far.
+  public type FeedState = {
+    target : Principal;
+    method : Text;
+    cursor : Nat;
+    items : Nat64;
+    last_error : ?Text;
+  };
+
+  /// A call of a target that failed; `at` is in nanoseconds since 1970.
+  public type Rejection = {
+    id : Nat64;
+    at : Nat64;
+    target : Principal;
+    method : Text;
+    code : Text;
+    text : Text;
+  };
+
+  /// One gateway's queue: the nonces `first` up to but not including `next` can be polled.
+  public type GatewayState = {
+    gateway : Principal;
+    clients : Nat64;
+    first : Nat64;
+    next : Nat64;
+    bytes : Nat64;
+  };
+
+  public type Status = {
+    version : Text;
+    clients : Nat64;
+    feeds : [FeedState];
+    rejections : [Rejection];
+    gateways : [GatewayState];
+    calls_in_flight : Nat64;
+    calls_waiting : Nat64;
+  };
+
+  /// `delivered`: every message of the asking gateway with a nonce below it has been polled and may be dropped.
+  public type PullArguments = { target : Principal; method : Text; delivered : ?Nat64 };
+  public type PullResult = { #Ok : Nat; #Err : Text };
+};

@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// Dial connects to a gateway, opens a connection to a canister, and returns
+// when the canister's certified OpenMessage has arrived. ctx limits all of
+// that and nothing after. It fails with an *UpgradeError or a *CloseError
+// where the gateway or the canister said no.
+func Dial(ctx context.Context, options Options) (*Conn, error) {
+	opt, err := options.complete()
+	if err != nil {
+		return nil, err
+	}
+	ws, err := dialSocket(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	// Until the goroutines own the socket, the end of ctx breaks it.
+	stop := context.AfterFunc(ctx, func() { _ = ws.Close() })
+	c, err := open(opt, ws)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = ws.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		if closed := (*CloseError)(nil); errors.As(err, &closed) {
+			return nil, closed
+		}
+		return nil, fmt.Errorf("client: opening: %w", err)
+	}
+
+	go c.run()
+	patience := time.NewTimer(opt.OpenTimeout)
+	defer patience.Stop()
+	select {
+	case <-c.opened:
+		return c, nil
+	case <-c.open.Done(): // Err says why
+	case <-patience.C:
+		c.violated(ErrOpenTimeout)
+	case <-ctx.Done():
+		c.broken(ctx.Err())
+	}
+	<-c.done
+	return nil, c.Err()
+}
+
+func dialSocket(ctx context.Context, opt Options) (*websocket.Conn, error) {
+	ws, resp, err := opt.Dialer.DialContext(ctx, opt.URL, opt.Header)
+	if errors.Is(err, websocket.ErrBadHandshake) && resp != nil {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // gorilla keeps the beginning of the body
+		return nil, &UpgradeError{
+			Status:     resp.StatusCode,
+			Text:       strings.TrimSpace(strings.ToValidUTF8(string(text), "?")),
+			RetryAfter: retryAfter(resp.Header),
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("client: dialing %s: %w", opt.URL, err)
+	}
+	ws.SetReadLimit(opt.MaxFrameBytes)
+	return ws, nil
+}
+
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// open takes the gateway's handshake and answers with the ws_open envelope.
+func open(opt Options, ws *websocket.Conn) (*Conn, error) {
+	if err := ws.SetReadDeadline(time.Now().Add(opt.OpenTimeout)); err != nil {
+		return nil, err
+	}
+	kind, frame, err := ws.ReadMessage()
+	if err != nil {
+		return nil, readError(err, ErrOpenTimeout)
+	}
+	if kind != websocket.BinaryMessage {
+		return nil, violation(fmt.Errorf("%w: the handshake is not a binary frame", ErrMalformed))
+	}
+	gateway, err := candid.DecodeHandshake(frame)
+	if err != nil {
+		return nil, violation(fmt.Errorf("%w: handshake: %w", ErrMalformed, err))
+	}
+	if opt.Gateway != "" && gateway != opt.Gateway {
+		return nil, violation(fmt.Errorf("%w: it is %s, not %s", ErrGateway, gateway, opt.Gateway))
+	}
+	c := newConn(opt, ws, gateway)
+	if err := c.writeEnvelope("ws_open", candid.EncodeOpenArgs(opt.Nonce, gateway)); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// readError explains the end of reading; timeout is what a deadline means here.
+func readError(err, timeout error) *CloseError {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		return &CloseError{Code: closed.Code, Reason: closed.Text, Remote: true}
+	}
+	var slow interface{ Timeout() bool }
+	if errors.As(err, &slow) && slow.Timeout() {
+		return &CloseError{Code: websocket.CloseAbnormalClosure, Cause: timeout}
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		return &CloseError{Code: websocket.CloseMessageTooBig, Cause: fmt.Errorf("%w: %w", ErrMalformed, err)}
+	}
+	return &CloseError{Code: websocket.CloseAbnormalClosure, Cause: err}
+}

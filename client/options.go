@@ -1,0 +1,97 @@
+package client
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+// Options say what to connect to and how. URL, Canister, Identity and Verifier
+// must be set; the zero value of every other field means its default.
+type Options struct {
+	URL      string           // of the gateway, ws:// or wss://
+	Canister candid.Principal // the canister that speaks the CDK's interface
+	Identity ic.Identity      // signs the envelopes; its principal is the client's
+	Verifier *ic.Verifier     // verifies certificates with the network's root key
+
+	Gateway candid.Principal  // if set, a gateway with another principal is refused
+	Nonce   uint64            // tells connections of one principal apart. Default random
+	Header  http.Header       // sent with the HTTP upgrade
+	Dialer  *websocket.Dialer // default a dialer with the environment's proxy and 4 KiB buffers
+	Now     func() time.Time  // wall clock, for timestamps, expiries and certificates. Default time.Now
+
+	MaxCertificateAge time.Duration // a message's certificate may be as old as this. Default 5m
+	OpenTimeout       time.Duration // from the socket's opening to the canister's OpenMessage. Default 60s
+	AckTimeout        time.Duration // until the canister acknowledges a sent message. Default 330s: its 300s interval and 30s latency
+	WriteTimeout      time.Duration // for one frame to leave. Default 15s
+	PingInterval      time.Duration // between pings to the gateway. Default 30s
+	IdleTimeout       time.Duration // without a frame, ping or pong from the gateway. Default 90s
+	CloseTimeout      time.Duration // for Close to send what is queued and see the gateway's close frame. Default 5s
+
+	MaxFrameBytes   int64 // largest frame from the gateway. Default 4 MiB
+	MaxMessageBytes int   // largest content that Send takes. Default 2 MiB - 64 KiB: an ingress message less its envelope
+	SendMessages    int   // messages waiting to be sent. Default 256
+	SendBytes       int   // bytes waiting to be sent. Default 4 MiB
+	ReceiveMessages int   // messages waiting for Receive. Default 1024
+	ReceiveBytes    int   // bytes waiting for Receive. Default 8 MiB
+}
+
+// complete checks the options and fills in the defaults.
+func (o Options) complete() (Options, error) {
+	switch {
+	case o.URL == "":
+		return o, errors.New("client: Options.URL is not set")
+	case o.Canister == candid.ManagementCanister:
+		return o, errors.New("client: Options.Canister is not set")
+	case o.Identity == nil:
+		return o, errors.New("client: Options.Identity is not set")
+	case o.Verifier == nil:
+		return o, errors.New("client: Options.Verifier is not set")
+	}
+	if o.Nonce == 0 {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return o, fmt.Errorf("client: random nonce: %w", err)
+		}
+		o.Nonce = binary.BigEndian.Uint64(b[:])
+	}
+	if o.Dialer == nil {
+		o.Dialer = &websocket.Dialer{
+			Proxy:            http.ProxyFromEnvironment,
+			HandshakeTimeout: 30 * time.Second,
+			ReadBufferSize:   4096,
+			WriteBufferSize:  4096,
+		}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	setDefault(&o.MaxCertificateAge, 5*time.Minute)
+	setDefault(&o.OpenTimeout, time.Minute)
+	setDefault(&o.AckTimeout, 330*time.Second)
+	setDefault(&o.WriteTimeout, 15*time.Second)
+	setDefault(&o.PingInterval, 30*time.Second)
+	setDefault(&o.IdleTimeout, 90*time.Second)
+	setDefault(&o.CloseTimeout, 5*time.Second)
+	setDefault(&o.MaxFrameBytes, 4<<20)
+	setDefault(&o.MaxMessageBytes, 2<<20-64<<10)
+	setDefault(&o.SendMessages, 256)
+	setDefault(&o.SendBytes, 4<<20)
+	setDefault(&o.ReceiveMessages, 1024)
+	setDefault(&o.ReceiveBytes, 8<<20)
+	return o, nil
+}
+
+func setDefault[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

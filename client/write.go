@@ -1,0 +1,159 @@
+package client
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+// envelopeLife is how long an envelope can be delivered after it was signed.
+// The network takes five minutes at most, less the drift of clocks.
+const envelopeLife = 4 * time.Minute
+
+// writing is the writer goroutine's own state.
+type writing struct {
+	sequence uint64 // of the last message sent
+}
+
+// write signs and sends what is queued, until the connection closes; then it
+// sends the close frame. Signing here gives every envelope its sequence number
+// and expiry at the moment it leaves.
+func (c *Conn) write() {
+	ping := time.NewTicker(c.opt.PingInterval)
+	defer ping.Stop()
+	overdue := time.NewTimer(c.opt.AckTimeout)
+	defer overdue.Stop()
+	for {
+		select {
+		case <-c.open.Done():
+			c.finish()
+			return
+		case sequence := <-c.keepAlive:
+			c.sendKeepAlive(sequence)
+		case content := <-c.outbox:
+			c.sendQueued(content)
+		case now := <-overdue.C:
+			c.checkAcks(now, overdue)
+		case <-ping.C:
+			if err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.opt.WriteTimeout)); err != nil {
+				c.broken(fmt.Errorf("ping: %w", err))
+			}
+		}
+	}
+}
+
+// finish sends what is still queued, if the close waits for that, and the close frame.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	err, drain := c.err, c.drain
+	c.mu.Unlock()
+	for drain {
+		select {
+		case <-c.gone:
+			return
+		case content := <-c.outbox:
+			drain = c.sendQueued(content)
+		default:
+			drain = false
+		}
+	}
+	if err.Remote || err.Code == websocket.CloseAbnormalClosure {
+		return // it is answered already, or there is nobody to tell
+	}
+	frame := websocket.FormatCloseMessage(err.Code, reasonText(err.Reason))
+	if err := c.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(c.opt.WriteTimeout)); err != nil {
+		_ = c.ws.Close() // the reader need not wait for an answer
+	}
+}
+
+// sendQueued sends a message of the outbox. Whether it could is the result.
+func (c *Conn) sendQueued(content []byte) bool {
+	defer c.outboxBytes.Release(weight(content, c.opt.SendBytes))
+	return c.sendMessage(content, false)
+}
+
+func (c *Conn) sendKeepAlive(sequence uint64) {
+	c.sendMessage(candid.EncodeServiceMessage(candid.ServiceMessage{
+		Kind:         candid.KeepAliveMessage,
+		LastIncoming: sequence,
+	}), true)
+}
+
+func (c *Conn) sendMessage(content []byte, service bool) bool {
+	c.sequence++
+	c.acks.sent(c.sequence, time.Now())
+	err := c.writeEnvelope("ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
+		ClientKey:        c.key,
+		SequenceNum:      c.sequence,
+		Timestamp:        uint64(c.opt.Now().UnixNano()), //nolint:gosec // after 1970
+		IsServiceMessage: service,
+		Content:          content,
+	}))
+	if err != nil {
+		c.broken(err)
+		return false
+	}
+	return true
+}
+
+// checkAcks ends the connection if an acknowledgement is overdue, and looks
+// again when the next one may be.
+func (c *Conn) checkAcks(now time.Time, again *time.Timer) {
+	deadline, waiting := c.acks.deadline()
+	switch {
+	case !waiting:
+		again.Reset(c.opt.AckTimeout) // what is sent from now on is not due before
+	case now.Before(deadline):
+		again.Reset(deadline.Sub(now))
+	default:
+		c.violated(ErrAckTimeout)
+	}
+}
+
+// writeEnvelope signs a call of the canister and sends it.
+func (c *Conn) writeEnvelope(method string, arg []byte) error {
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return fmt.Errorf("random nonce: %w", err)
+	}
+	envelope := &candid.Envelope{
+		RequestType:   "call",
+		Canister:      c.opt.Canister,
+		Method:        method,
+		Arg:           arg,
+		Sender:        c.key.Principal,
+		IngressExpiry: uint64(c.opt.Now().Add(envelopeLife).UnixNano()), //nolint:gosec // after 1970
+		Nonce:         nonce,
+	}
+	if err := ic.Sign(envelope, c.opt.Identity); err != nil {
+		return fmt.Errorf("signing %s: %w", method, err)
+	}
+	if err := c.ws.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout)); err != nil {
+		return fmt.Errorf("sending %s: %w", method, err)
+	}
+	if err := c.ws.WriteMessage(websocket.BinaryMessage, candid.EncodeClientFrame(envelope.Encode())); err != nil {
+		return fmt.Errorf("sending %s: %w", method, err)
+	}
+	return nil
+}
+
+// reasonText cuts a reason to what a close frame takes (RFC 6455, section 5.5: 125 bytes with the code).
+func reasonText(s string) string {
+	const longest = 123
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= longest {
+		return s
+	}
+	s = s[:longest]
+	for !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s
+}

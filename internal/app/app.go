@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/config"
+)
+
+// Run starts everything that the configuration names, prints where it can be
+// found, and serves until ctx ends; then it stops in order.
+func Run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+	identity, created, err := ic.LoadOrCreateIdentity(cfg.Gateway.Identity)
+	if err != nil {
+		return fmt.Errorf("gateway.identity: %w", err)
+	}
+	if created {
+		log.Info("created the gateway's identity", "file", cfg.Gateway.Identity, "principal", identity.Principal().String())
+	}
+	listener, err := listen("gateway.listen", cfg.Gateway.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+
+	network, err := connect(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer network.close()
+	routes, err := makeRoutes(cfg, network, identity, log)
+	if err != nil {
+		return err
+	}
+	if err := network.install(ctx, cfg, identity.Principal(), log); err != nil {
+		return err
+	}
+	gateway, err := bridge.New(bridge.Options{
+		Principal: identity.Principal(),
+		Routes:    routes,
+		Verifier:  network.verifier,
+		Limits:    limits(cfg.Gateway.Limits),
+		Polling:   polling(cfg.Gateway.Polling),
+		Info:      network.info(),
+		Web:       cfg.Gateway.Web,
+		Log:       log,
+	})
+	if err != nil {
+		return err
+	}
+	printAddresses(out, listener.Addr(), identity.Principal(), network)
+	return serve(ctx, listener, gateway, log)
+}
+
+// listen explains a taken port with the setting that chose it.
+func listen(setting, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use by another program; stop that one or set %s to another port (port 0 lets the system choose)", setting, address, setting)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return listener, nil
+}
+
+// checkTimeout bounds the look at the canisters at start.
+const checkTimeout = 30 * time.Second
+
+// serve runs the HTTP server until ctx ends.
+func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           gateway,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		defer cancel()
+		if err := gateway.Check(ctx); err != nil && ctx.Err() == nil {
+			for _, problem := range unjoin(err) {
+				log.Error("route does not work as configured", "problem", problem)
+			}
+		}
+	}()
+
+	var err error
+	select {
+	case err = <-served:
+		err = fmt.Errorf("gateway: %w", err)
+	case <-ctx.Done():
+		log.Info("stopping")
+		gateway.Stop(context.Background())
+		shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if server.Shutdown(shutdown) != nil {
+			_ = server.Close()
+		}
+		<-served
+	}
+	gateway.Stop(context.Background())
+	<-checked
+	return err
+}
+
+// unjoin takes errors.Join apart, so that each problem gets a line of its own.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined error itself is wanted
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, unjoin(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}

@@ -1,0 +1,30 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// printAddresses tells a person, or a script, where everything is.
+func printAddresses(out io.Writer, address net.Addr, gateway candid.Principal, n *network) {
+	line := func(name, value string) { _, _ = fmt.Fprintf(out, "%-10s%s\n", name, value) }
+	line("page", "http://"+reachable(address)+"/")
+	line("websocket", "ws://"+reachable(address)+"/")
+	line("gateway", gateway.String())
+	line("network", n.url)
+	for _, name := range n.names {
+		line("canister", fmt.Sprintf("%-12s%s", name, n.canisters[name]))
+	}
+}
+
+// reachable replaces "all addresses" by one that a browser can open.
+func reachable(address net.Addr) string {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return address.String()
+	}
+	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}).String()
+}

@@ -1,0 +1,101 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/icrelay/icrelay/adapters/cdk"
+	"github.com/icrelay/icrelay/adapters/relay"
+	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/config"
+)
+
+// makeRoutes chooses the adapter of each route.
+func makeRoutes(cfg *config.Config, n *network, identity ic.Identity, log *slog.Logger) ([]bridge.Route, error) {
+	routes := make([]bridge.Route, 0, len(cfg.Routes))
+	for i, r := range cfg.Routes {
+		route := bridge.Route{Any: r.IsAny(), Name: r.Adapter}
+		var err error
+		if !route.Any {
+			if route.Canister, err = config.Principal(r.Canister, n.canisters); err != nil {
+				return nil, fmt.Errorf("route[%d].canister: %w", i, err)
+			}
+		}
+		switch r.Adapter {
+		case "cdk":
+			route.Adapter = cdk.New(n.client, identity)
+		case "relay":
+			settings, err := relaySettings(r.Relay, n.canisters)
+			if err != nil {
+				return nil, fmt.Errorf("route[%d].relay: %w", i, err)
+			}
+			route.Adapter = relay.New(n.client, identity, settings, log)
+		default:
+			return nil, fmt.Errorf("route[%d].adapter: unknown adapter %q", i, r.Adapter)
+		}
+		routes = append(routes, route)
+	}
+	return routes, nil
+}
+
+func relaySettings(r *config.Relay, named map[string]candid.Principal) (relay.Settings, error) {
+	s := relay.Settings{
+		AckInterval:      time.Duration(r.AckInterval),
+		KeepAliveTimeout: time.Duration(r.KeepAliveTimeout),
+		WatchInterval:    time.Duration(r.WatchInterval),
+	}
+	var err error
+	if s.Calls, err = targets(r.Calls, named); err != nil {
+		return s, err
+	}
+	if s.Feeds, err = targets(r.Feeds, named); err != nil {
+		return s, err
+	}
+	for _, text := range r.Admins {
+		admin, err := candid.ParsePrincipal(text)
+		if err != nil {
+			return s, fmt.Errorf("admins: %w", err)
+		}
+		s.Admins = append(s.Admins, admin)
+	}
+	return s, nil
+}
+
+func targets(list []config.Target, named map[string]candid.Principal) ([]relay.Target, error) {
+	out := make([]relay.Target, len(list))
+	for i, t := range list {
+		canister, err := config.Principal(t.Target, named)
+		if err != nil {
+			return nil, fmt.Errorf("target %q: %w", t.Target, err)
+		}
+		out[i] = relay.Target{Canister: canister, Method: t.Method}
+	}
+	return out, nil
+}
+
+func limits(l config.Limits) bridge.Limits {
+	return bridge.Limits{
+		MaxConnections: l.MaxConnections,
+		MaxFrameBytes:  l.MaxFrameBytes,
+		OpenTimeout:    time.Duration(l.OpenTimeout),
+		CallTimeout:    time.Duration(l.CallTimeout),
+		PollTimeout:    time.Duration(l.PollTimeout),
+		PingInterval:   time.Duration(l.PingInterval),
+		IdleTimeout:    time.Duration(l.IdleTimeout),
+		WriteTimeout:   time.Duration(l.WriteTimeout),
+		QueueMessages:  l.QueueMessages,
+		QueueBytes:     l.QueueBytes,
+		StopTimeout:    time.Duration(l.StopTimeout),
+	}
+}
+
+func polling(p config.Polling) bridge.Polling {
+	return bridge.Polling{
+		Interval:     time.Duration(p.Interval),
+		IdleInterval: time.Duration(p.IdleInterval),
+		MaxBackoff:   time.Duration(p.MaxBackoff),
+	}
+}

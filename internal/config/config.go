@@ -1,0 +1,143 @@
+package config
+
+import (
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// Embedded is the network.url that starts the embedded network.
+const Embedded = "embedded"
+
+// Prefix of a wasm path that names a module inside the binary.
+const builtin = "builtin:"
+
+// Config is config.toml. docs/configuration.md describes every key.
+type Config struct {
+	Gateway Gateway `toml:"gateway"`
+	Network Network `toml:"network"`
+	Routes  []Route `toml:"route"`
+
+	dir string // relative paths start here
+}
+
+// Gateway is the [gateway] table.
+type Gateway struct {
+	Listen   string  `toml:"listen"`
+	Identity string  `toml:"identity"`
+	Web      string  `toml:"web"`
+	Limits   Limits  `toml:"limits"`
+	Polling  Polling `toml:"polling"`
+	Log      Log     `toml:"log"`
+}
+
+// Limits is the [gateway.limits] table; see bridge.Limits. Zero is the default.
+type Limits struct {
+	MaxConnections int      `toml:"max_connections"`
+	MaxFrameBytes  int64    `toml:"max_frame_bytes"`
+	QueueMessages  int      `toml:"queue_messages"`
+	QueueBytes     int      `toml:"queue_bytes"`
+	OpenTimeout    Duration `toml:"open_timeout"`
+	CallTimeout    Duration `toml:"call_timeout"`
+	PollTimeout    Duration `toml:"poll_timeout"`
+	PingInterval   Duration `toml:"ping_interval"`
+	IdleTimeout    Duration `toml:"idle_timeout"`
+	WriteTimeout   Duration `toml:"write_timeout"`
+	StopTimeout    Duration `toml:"stop_timeout"`
+}
+
+// Polling is the [gateway.polling] table; see bridge.Polling.
+type Polling struct {
+	Interval     Duration `toml:"interval"`
+	IdleInterval Duration `toml:"idle_interval"`
+	MaxBackoff   Duration `toml:"max_backoff"`
+}
+
+// Log is the [gateway.log] table.
+type Log struct {
+	Level  string `toml:"level"`  // debug, info, warn, error
+	Format string `toml:"format"` // text, json
+}
+
+// Network is the [network] table.
+type Network struct {
+	URL       string     `toml:"url"`
+	Listen    string     `toml:"listen"`   // embedded only
+	RootKey   string     `toml:"root_key"` // hex DER; mainnet's own by default, fetched from a network on this machine
+	Canisters []Canister `toml:"canister"` // embedded only
+}
+
+// Canister is one [[network.canister]].
+type Canister struct {
+	Name string `toml:"name"`
+	Wasm string `toml:"wasm"` // a path, or builtin:relay
+}
+
+// Route is one [[route]].
+type Route struct {
+	Canister string `toml:"canister"` // a principal, the name of an embedded canister, or "*"
+	Adapter  string `toml:"adapter"`
+	Relay    *Relay `toml:"relay"`
+}
+
+// Relay is [route.relay]: what the relay canister of this route does.
+type Relay struct {
+	Calls            []Target `toml:"call"`
+	Feeds            []Target `toml:"feed"`
+	Admins           []string `toml:"admins"` // principals
+	AckInterval      Duration `toml:"ack_interval"`
+	KeepAliveTimeout Duration `toml:"keep_alive_timeout"`
+	WatchInterval    Duration `toml:"watch_interval"`
+}
+
+// Target is one [[route.relay.call]] or [[route.relay.feed]].
+type Target struct {
+	Target string `toml:"target"` // a principal, or the name of an embedded canister
+	Method string `toml:"method"`
+}
+
+// Duration is a time.Duration written like "500ms", "5s" or "1m30s".
+type Duration time.Duration
+
+// UnmarshalText lets package toml read a Duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+func defaults() Config {
+	return Config{
+		Gateway: Gateway{
+			Listen:   "127.0.0.1:8080",
+			Identity: ".relay/identity.pem",
+			Log:      Log{Level: "info", Format: "text"},
+		},
+		Network: Network{URL: Embedded},
+	}
+}
+
+// DefaultNetworkListen is where the embedded network listens unless told otherwise.
+const DefaultNetworkListen = "127.0.0.1:4943"
+
+// IsEmbedded reports whether the network runs in this process.
+func (c *Config) IsEmbedded() bool { return c.Network.URL == Embedded }
+
+// Builtin returns the name after "builtin:".
+func (c Canister) Builtin() (name string, ok bool) {
+	if len(c.Wasm) > len(builtin) && c.Wasm[:len(builtin)] == builtin {
+		return c.Wasm[len(builtin):], true
+	}
+	return "", false
+}
+
+// IsAny reports whether the route serves every canister that has no other.
+func (r Route) IsAny() bool { return r.Canister == "*" }
+
+// Principal resolves a principal, or the name of an embedded canister.
+func Principal(reference string, named map[string]candid.Principal) (candid.Principal, error) {
+	if p, ok := named[reference]; ok {
+		return p, nil
+	}
+	return candid.ParsePrincipal(reference)
+}

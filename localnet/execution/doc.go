@@ -1,0 +1,2 @@
+// Package execution runs canisters and their messages.
+package execution

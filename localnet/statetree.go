@@ -1,0 +1,190 @@
+package localnet
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/candid/cbor"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/localnet/execution"
+)
+
+// snapshot is one version of the system state tree with its signature
+// (interface specification, "The system state tree"). It never changes.
+//
+// Its shape is fixed:
+//
+//	fork(fork(canister, canister_ranges), fork(request_status, fork(subnet, time)))
+type snapshot struct {
+	time      time.Time
+	canisters labelMap     // by canister id
+	requests  labelMap     // by request id
+	ranges    *ic.HashTree // under canister_ranges
+	subnets   *ic.HashTree // under subnet
+	signature []byte
+
+	machineVersion, requestVersion uint64
+}
+
+// path is a sequence of labels.
+type path = [][]byte
+
+// tree puts the top of the state tree together from its five parts.
+func (s *snapshot) tree(canisters, ranges, requests, subnets *ic.HashTree) *ic.HashTree {
+	return ic.Fork(
+		ic.Fork(
+			ic.Labeled([]byte("canister"), canisters),
+			ic.Labeled([]byte("canister_ranges"), ranges)),
+		ic.Fork(
+			ic.Labeled([]byte("request_status"), requests),
+			ic.Fork(
+				ic.Labeled([]byte("subnet"), subnets),
+				ic.Labeled([]byte("time"), ic.Leaf(leb128(nanoseconds(s.time)))))))
+}
+
+// digest is the root hash, which is what gets signed.
+func (s *snapshot) digest() [32]byte {
+	return s.tree(
+		ic.Pruned(s.canisters.digest()), ic.Pruned(s.ranges.Digest()),
+		ic.Pruned(s.requests.digest()), ic.Pruned(s.subnets.Digest())).Digest()
+}
+
+// certificate returns a certificate that reveals the given paths, or proves
+// their absence, and always /time. The five labels at the top stay visible, so
+// that any other label is provably absent.
+func (s *snapshot) certificate(paths []path) []byte {
+	below := map[string][]path{} // top label -> what follows it
+	for _, p := range paths {
+		if len(p) > 0 {
+			below[string(p[0])] = append(below[string(p[0])], p[1:])
+		}
+	}
+	tree := s.tree(
+		witnessOf(s.canisters, below["canister"]),
+		witnessIn(s.ranges, below["canister_ranges"]),
+		witnessOf(s.requests, below["request_status"]),
+		witnessIn(s.subnets, below["subnet"]))
+	return ic.EncodeCertificate(tree, s.signature, nil)
+}
+
+// witnessIn prunes a tree to what the paths ask for.
+func witnessIn(tree *ic.HashTree, paths []path) *ic.HashTree {
+	if len(paths) == 0 {
+		return ic.Pruned(tree.Digest())
+	}
+	return tree.Prune(paths...)
+}
+
+// witnessOf does the same in a labelMap. A path that ends at the map itself
+// reveals all of it; the endpoints do not let such a path through for canisters
+// and requests.
+func witnessOf(m labelMap, paths []path) *ic.HashTree {
+	if len(paths) == 0 {
+		return ic.Pruned(m.digest())
+	}
+	var labels [][]byte
+	below := map[string][]path{}
+	for _, p := range paths {
+		if len(p) == 0 {
+			return m.full()
+		}
+		if below[string(p[0])] == nil {
+			labels = append(labels, p[0])
+		}
+		below[string(p[0])] = append(below[string(p[0])], p[1:])
+	}
+	return m.witness(labels, func(label []byte, sub *ic.HashTree) *ic.HashTree {
+		return witnessIn(sub, below[string(label)])
+	})
+}
+
+// canisterTree is the part of the state tree under /canister/<id>
+// (interface specification, "Canister information", "Certified data"). An empty
+// canister has controllers and nothing else, as on a replica.
+func canisterTree(info *execution.CanisterInfo) *ic.HashTree {
+	nodes := map[string]*ic.HashTree{"controllers": ic.Leaf(encodePrincipals(info.Controllers))}
+	if info.ModuleHash != nil {
+		nodes["certified_data"] = ic.Leaf(info.CertifiedData)
+		nodes["module_hash"] = ic.Leaf(info.ModuleHash)
+		sections := make(map[string]*ic.HashTree, len(info.Metadata))
+		for name, section := range info.Metadata {
+			sections[name] = ic.Leaf(section.Content)
+		}
+		nodes["metadata"] = ic.LabeledTree(sections)
+	}
+	return ic.LabeledTree(nodes)
+}
+
+// sameInTree reports whether two versions of a canister look the same in the state tree.
+func sameInTree(a, b *execution.CanisterInfo) bool {
+	return bytes.Equal(a.CertifiedData, b.CertifiedData) &&
+		(a.ModuleHash == nil) == (b.ModuleHash == nil) && bytes.Equal(a.ModuleHash, b.ModuleHash) &&
+		slices.Equal(a.Controllers, b.Controllers) &&
+		maps.EqualFunc(a.Metadata, b.Metadata, func(x, y execution.Section) bool {
+			return x.Public == y.Public && bytes.Equal(x.Content, y.Content)
+		})
+}
+
+// The canister ids of the network: all that a local network can give out, in one range.
+const (
+	firstCanister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01")
+	lastCanister  = candid.Principal("\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01")
+)
+
+// rangesTree is the sharded form of the canister ranges, in one shard
+// (interface specification, "Canister ranges").
+func rangesTree(subnet candid.Principal) *ic.HashTree {
+	return ic.Labeled(subnet.Bytes(), ic.Labeled(firstCanister.Bytes(), ic.Leaf(encodeRanges())))
+}
+
+// subnetTree is the part under /subnet (interface specification, "Subnet information").
+func subnetTree(subnet candid.Principal, rootKey []byte, nodeID candid.Principal, nodeKey []byte, metrics []byte) *ic.HashTree {
+	return ic.Labeled(subnet.Bytes(), ic.LabeledTree(map[string]*ic.HashTree{
+		"canister_ranges": ic.Leaf(encodeRanges()),
+		"metrics":         ic.Leaf(metrics),
+		"node":            ic.Labeled(nodeID.Bytes(), ic.Labeled([]byte("public_key"), ic.Leaf(nodeKey))),
+		"public_key":      ic.Leaf(rootKey),
+		"type":            ic.Leaf([]byte("system")),
+	}))
+}
+
+func encodeRanges() []byte {
+	b := cbor.AppendSelfDescribe(nil)
+	b = cbor.AppendArray(b, 1)
+	b = cbor.AppendArray(b, 2)
+	b = cbor.AppendBytes(b, firstCanister)
+	return cbor.AppendBytes(b, lastCanister)
+}
+
+func encodePrincipals(list []candid.Principal) []byte {
+	b := cbor.AppendSelfDescribe(nil)
+	b = cbor.AppendArray(b, len(list))
+	for _, p := range list {
+		b = cbor.AppendBytes(b, p)
+	}
+	return b
+}
+
+// encodeMetrics is the value of /subnet/<id>/metrics. Its keys are the numbers
+// that replicas write, which stand for the fields that the specification names.
+func encodeMetrics(canisters int, calls uint64) []byte {
+	b := cbor.AppendSelfDescribe(nil)
+	b = cbor.AppendMap(b, 4)
+	b = cbor.AppendUint(b, 0) // num_canisters
+	b = cbor.AppendUint(b, uint64(canisters))
+	b = cbor.AppendUint(b, 1) // canister_state_bytes: not counted
+	b = cbor.AppendUint(b, 0)
+	b = cbor.AppendUint(b, 2) // consumed_cycles_total: low part
+	b = cbor.AppendMap(b, 1)
+	b = cbor.AppendUint(b, 0)
+	b = cbor.AppendUint(b, 0)
+	b = cbor.AppendUint(b, 3) // update_transactions_total
+	return cbor.AppendUint(b, calls)
+}
+
+func nanoseconds(t time.Time) uint64 {
+	return uint64(max(t.UnixNano(), 0)) //nolint:gosec // not negative
+}
