@@ -17,7 +17,7 @@ const (
 // envelope that does not depend on the session: structure, kind, signature
 // and expiry. The network would check the same, but a gateway stands in front
 // of the network's own protection.
-func readEnvelope(frame []byte, now time.Time) (*candid.Envelope, []byte, *CloseReason) {
+func readEnvelope(frame []byte, verifier *ic.Verifier, now time.Time) (*candid.Envelope, []byte, *CloseReason) {
 	raw, err := candid.DecodeClientFrame(frame)
 	if err != nil {
 		return nil, nil, &CloseReason{CloseMalformed, fmt.Sprintf("the frame is not a CBOR map with an envelope: %v", err)}
@@ -32,7 +32,7 @@ func readEnvelope(frame []byte, now time.Time) (*candid.Envelope, []byte, *Close
 	if err := ic.CheckExpiry(env, now); err != nil {
 		return nil, nil, &CloseReason{CloseNotAllowed, fmt.Sprintf("the envelope's ingress_expiry: %v", err)}
 	}
-	if err := ic.VerifyEnvelope(env, now); err != nil {
+	if err := ic.VerifyEnvelope(env, now, ic.WithVerifier(verifier)); err != nil {
 		return nil, nil, &CloseReason{CloseNotAllowed, fmt.Sprintf("the envelope's signature: %v", err)}
 	}
 	return env, raw, nil

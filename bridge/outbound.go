@@ -93,6 +93,10 @@ func (o *outbound) closing() bool {
 	return o.end != nil
 }
 
+// flush returns when what was queued before a close, and the close frame, are
+// written or have failed.
+func (o *outbound) flush() { o.writer.Wait() }
+
 // stop ends pings and returns when no writer runs. The socket must be closed.
 func (o *outbound) stop() {
 	o.mu.Lock()

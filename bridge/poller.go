@@ -112,7 +112,7 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 	if len(batch.Messages) == 0 {
 		return 0, false, h.noticeReset(ctx)
 	}
-	checked, err := h.gateway.verify(h.canister, batch)
+	checked, err := h.verify(batch)
 	if err != nil {
 		return 0, false, fmt.Errorf("batch from nonce %d not forwarded: %w", h.next, err)
 	}
@@ -130,6 +130,10 @@ func (h *hub) fetch(ctx context.Context, from uint64) (Batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.PollTimeout)
 	defer cancel()
 	return h.route.Adapter.Poll(ctx, h.canister, from)
+}
+
+func (h *hub) verify(batch Batch) (*checkedBatch, error) {
+	return verify(h.gateway.verifier, h.canister, batch, h.gateway.now())
 }
 
 // deliver hands each message to its session. A message for somebody who is
@@ -171,7 +175,7 @@ func (h *hub) noticeReset(ctx context.Context) error {
 		if err != nil || len(batch.Messages) == 0 {
 			return err
 		}
-		if _, err := h.gateway.verify(h.canister, batch); err != nil {
+		if _, err := h.verify(batch); err != nil {
 			return fmt.Errorf("batch from nonce %d: %w", from, err)
 		}
 		if err := checkNonces(batch.Messages, from); err != nil {
@@ -200,7 +204,7 @@ func (h *hub) noticeReset(ctx context.Context) error {
 // drops messages that have become too old.
 func checkNonces(messages []candid.OutputMessage, from uint64) error {
 	for i := range messages {
-		nonce, err := messageNonce(messages[i].Key)
+		nonce, err := MessageNonce(messages[i].Key)
 		switch {
 		case err != nil:
 			return err
@@ -214,8 +218,8 @@ func checkNonces(messages []candid.OutputMessage, from uint64) error {
 	return nil
 }
 
-// messageNonce reads the number in a key: <gateway principal>_<nonce, zero-padded>.
-func messageNonce(key string) (uint64, error) {
+// MessageNonce reads the number in a key: <gateway principal>_<nonce, zero-padded>.
+func MessageNonce(key string) (uint64, error) {
 	i := strings.LastIndexByte(key, '_')
 	nonce, err := strconv.ParseUint(key[i+1:], 10, 64)
 	if i < 0 || err != nil {
@@ -226,6 +230,6 @@ func messageNonce(key string) (uint64, error) {
 
 // mustNonce is for keys that checkNonces has seen.
 func mustNonce(key string) uint64 {
-	nonce, _ := messageNonce(key)
+	nonce, _ := MessageNonce(key)
 	return nonce
 }

@@ -122,12 +122,13 @@ func (s *session) explainReadError(err error) {
 		s.gateway.count.refused(CloseFrameTooLarge)
 	case errors.As(err, &timeout) && timeout.Timeout() && !s.out.closing():
 		s.end(CloseReason{CloseIdle, fmt.Sprintf("nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout)})
+		s.out.flush()
 	}
 }
 
 // frame handles one binary frame. A reason ends the session.
 func (s *session) frame(ctx context.Context, data []byte) *CloseReason {
-	env, raw, reason := readEnvelope(data, s.gateway.now())
+	env, raw, reason := readEnvelope(data, s.gateway.verifier, s.gateway.now())
 	if reason != nil {
 		return reason
 	}

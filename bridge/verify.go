@@ -26,8 +26,8 @@ type checkedBatch struct {
 // network's and recent, it certifies the witness for this canister, and the
 // witness holds the hash of every message. One bad replica must not cost
 // every client its connection.
-func (g *Gateway) verify(canister candid.Principal, batch Batch) (*checkedBatch, error) {
-	cert, err := g.verifier.Verify(batch.Cert, canister, g.now(), maxCertificateAge)
+func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now time.Time) (*checkedBatch, error) {
+	cert, err := verifier.Verify(batch.Cert, canister, now, maxCertificateAge)
 	if err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
@@ -53,6 +53,12 @@ func (g *Gateway) verify(canister candid.Principal, batch Batch) (*checkedBatch,
 		}
 	}
 	return &checkedBatch{Batch: batch, witness: witness}, nil
+}
+
+// VerifyBatch makes a client's checks on a batch that has messages.
+func VerifyBatch(verifier *ic.Verifier, canister candid.Principal, batch Batch, now time.Time) error {
+	_, err := verify(verifier, canister, batch, now)
+	return err
 }
 
 // frame is what one client gets: its message, the batch's certificate, and

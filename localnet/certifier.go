@@ -79,8 +79,7 @@ func (c *certifier) state() (*snapshot, error) {
 		machineVersion: machineVersion,
 		requestVersion: requests.version,
 	}
-	digest := s.digest()
-	signature, err := c.key.Sign(append([]byte("\x0Dic-state-root"), digest[:]...))
+	signature, err := c.key.SignTree(s.top())
 	if err != nil {
 		return nil, fmt.Errorf("sign the state: %w", err)
 	}

@@ -28,10 +28,33 @@ func (n *Network) openEnvelope(body []byte, kind string) (*candid.Envelope, erro
 			return nil, err
 		}
 	}
-	if err := ic.VerifyEnvelope(e, now); err != nil {
-		return nil, badRequest("%v", err)
+	if err := ic.VerifyEnvelope(e, now, ic.WithVerifier(n.verifier)); err != nil {
+		return nil, authenticationError(e, now, err)
 	}
 	return e, nil
+}
+
+// authenticationError says in a replica's words why VerifyEnvelope failed:
+// applications look for these words to tell their users to log in again.
+func authenticationError(e *candid.Envelope, now time.Time, err error) error {
+	switch {
+	case e.Sender.IsAnonymous():
+		return badRequest("Signature is not allowed for the anonymous user")
+	case e.SenderPubkey == nil || e.SenderSig == nil:
+		return badRequest("Missing signature from user: %s", e.Sender)
+	case candid.SelfAuthenticating(e.SenderPubkey) != e.Sender:
+		return badRequest("The user id %s does not match the public key %x", e.Sender, e.SenderPubkey)
+	}
+	for i := range e.Delegations {
+		if expiration := e.Delegations[i].Expiration; expiration < nanoseconds(now) {
+			return badRequest("Invalid delegation expiry: Specified sender delegation has expired:\nProvided expiry:    %s\nLocal replica time: %s",
+				utc(expiration), utc(nanoseconds(now)))
+		}
+	}
+	if e.RequestType != candid.RequestReadState && !targetsOf(e).allow(e.Canister) {
+		return badRequest("Canister %s is not one of the delegation targets", e.Canister)
+	}
+	return badRequest("Invalid signature: %v", err)
 }
 
 // Expiry window of requests: what a replica accepts.

@@ -31,12 +31,10 @@ type mapNode struct {
 	sub         *ic.HashTree
 }
 
-var emptyDigest = sha256.Sum256([]byte("\x11ic-hashtree-empty"))
-
 // digest is the hash of the forest: what ic.Empty, ic.Labeled and ic.Fork give.
 func (m labelMap) digest() [32]byte {
 	if m.root == nil {
-		return emptyDigest
+		return ic.Empty().Digest()
 	}
 	return m.root.digest
 }

@@ -19,11 +19,7 @@ func managementTarget(method string, arg []byte) (target candid.Principal, any b
 	if err != nil || len(values) == 0 {
 		return "", true
 	}
-	field, ok := values[0].Field(label)
-	if !ok {
-		return "", true
-	}
-	target, ok = field.Principal()
+	target, ok := values[0].Field(label).Principal()
 	return target, !ok
 }
 

@@ -53,6 +53,7 @@ type Network struct {
 	rootKey   []byte // DER
 	subnet    candid.Principal
 	node      *node
+	verifier  *ic.Verifier // of canister signatures, which this network has certified itself
 	canisters *execution.Machine
 	machine   machine // canisters, or what a test puts in its place
 	requests  *requests
@@ -103,7 +104,7 @@ func Start(ctx context.Context, opts Options) (*Network, error) {
 
 // newNetwork makes everything but the goroutines of the HTTP interface.
 func newNetwork(opts Options) (*Network, error) {
-	key, err := ic.NewBLSKey()
+	key, err := ic.GenerateBLSKey()
 	if err != nil {
 		return nil, fmt.Errorf("make the root key: %w", err)
 	}
@@ -112,12 +113,17 @@ func newNetwork(opts Options) (*Network, error) {
 		return nil, err
 	}
 	rootKey := key.PublicKeyDER()
+	verifier, err := ic.NewVerifier(rootKey)
+	if err != nil {
+		return nil, err
+	}
 	n := &Network{
 		log:         opts.Log,
 		now:         opts.Now,
 		rootKey:     rootKey,
 		subnet:      candid.SelfAuthenticating(rootKey),
 		node:        node,
+		verifier:    verifier,
 		requests:    newRequests(opts.Now),
 		syncTimeout: syncCallTimeout,
 		closing:     make(chan struct{}),

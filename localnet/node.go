@@ -1,11 +1,7 @@
 package localnet
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/candid/cbor"
@@ -65,40 +61,14 @@ func (n *node) signResponse(requestID [32]byte, result execution.Result, now uin
 
 // responseHash is the representation-independent hash of a response with its time and request.
 func responseHash(requestID [32]byte, result execution.Result, now uint64) [32]byte {
-	fields := []field{{"timestamp", hashNat(now)}, {"request_id", sha256.Sum256(requestID[:])}}
-	if rej := result.Reject; rej == nil {
-		fields = append(fields,
-			field{"status", hashText("replied")},
-			field{"reply", hashMap([]field{{"arg", sha256.Sum256(result.Reply)}})})
-	} else {
-		fields = append(fields,
-			field{"status", hashText("rejected")},
-			field{"reject_code", hashNat(rejectCode(rej))},
-			field{"reject_message", hashText(rejectText(rej))},
-			field{"error_code", hashText(errorCode(rej))})
+	when, request := candid.NatField("timestamp", now), candid.BytesField("request_id", requestID[:])
+	rej := result.Reject
+	if rej == nil {
+		return candid.HashOfMap(when, request, candid.TextField("status", "replied"),
+			candid.MapField("reply", candid.BytesField("arg", result.Reply)))
 	}
-	return hashMap(fields)
-}
-
-// field is a field of a map, its value hashed (interface specification,
-// "Representation-independent hashing of structured data").
-type field struct {
-	name  string
-	value [32]byte
-}
-
-func hashMap(fields []field) [32]byte {
-	pairs := make([][]byte, len(fields))
-	for i, f := range fields {
-		name := sha256.Sum256([]byte(f.name))
-		pairs[i] = append(name[:], f.value[:]...)
-	}
-	slices.SortFunc(pairs, bytes.Compare)
-	return sha256.Sum256(bytes.Join(pairs, nil))
-}
-
-func hashText(s string) [32]byte { return sha256.Sum256([]byte(s)) }
-
-func hashNat(n uint64) [32]byte {
-	return sha256.Sum256(binary.AppendUvarint(nil, n)) // the same as unsigned LEB128
+	return candid.HashOfMap(when, request, candid.TextField("status", "rejected"),
+		candid.NatField("reject_code", rejectCode(rej)),
+		candid.TextField("reject_message", rejectText(rej)),
+		candid.TextField("error_code", errorCode(rej)))
 }

@@ -226,18 +226,8 @@ func resultTree(result execution.Result) *ic.HashTree {
 	return ic.Fork(
 		ic.Fork(
 			ic.Labeled([]byte("error_code"), ic.Leaf([]byte(errorCode(rej)))),
-			ic.Labeled([]byte("reject_code"), ic.Leaf(leb128(rejectCode(rej))))),
+			ic.Labeled([]byte("reject_code"), ic.Leaf(ic.EncodeLEB128(rejectCode(rej))))),
 		ic.Fork(
 			ic.Labeled([]byte("reject_message"), ic.Leaf([]byte(rejectText(rej)))),
 			statusTree("rejected")))
-}
-
-// leb128 is the encoding of natural numbers in the state tree.
-func leb128(n uint64) []byte {
-	var out []byte
-	for n >= 0x80 {
-		out = append(out, byte(n)|0x80)
-		n >>= 7
-	}
-	return append(out, byte(n))
 }

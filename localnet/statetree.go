@@ -42,14 +42,14 @@ func (s *snapshot) tree(canisters, ranges, requests, subnets *ic.HashTree) *ic.H
 			ic.Labeled([]byte("request_status"), requests),
 			ic.Fork(
 				ic.Labeled([]byte("subnet"), subnets),
-				ic.Labeled([]byte("time"), ic.Leaf(leb128(nanoseconds(s.time)))))))
+				ic.Labeled([]byte("time"), ic.Leaf(ic.EncodeTime(s.time))))))
 }
 
-// digest is the root hash, which is what gets signed.
-func (s *snapshot) digest() [32]byte {
+// top is the tree with all five parts pruned: it has the root hash that gets signed.
+func (s *snapshot) top() *ic.HashTree {
 	return s.tree(
 		ic.Pruned(s.canisters.digest()), ic.Pruned(s.ranges.Digest()),
-		ic.Pruned(s.requests.digest()), ic.Pruned(s.subnets.Digest())).Digest()
+		ic.Pruned(s.requests.digest()), ic.Pruned(s.subnets.Digest()))
 }
 
 // certificate returns a certificate that reveals the given paths, or proves
@@ -152,11 +152,7 @@ func subnetTree(subnet candid.Principal, rootKey []byte, nodeID candid.Principal
 }
 
 func encodeRanges() []byte {
-	b := cbor.AppendSelfDescribe(nil)
-	b = cbor.AppendArray(b, 1)
-	b = cbor.AppendArray(b, 2)
-	b = cbor.AppendBytes(b, firstCanister)
-	return cbor.AppendBytes(b, lastCanister)
+	return ic.EncodeCanisterRanges([][2]candid.Principal{{firstCanister, lastCanister}})
 }
 
 func encodePrincipals(list []candid.Principal) []byte {

@@ -84,7 +84,7 @@ func (a *Adapter) Check(ctx context.Context, canister candid.Principal) error {
 
 // newItems asks how many items a feed's query returns from a cursor on.
 func (a *Adapter) newItems(ctx context.Context, feed Target, cursor uint64) (int, error) {
-	reply, err := a.client.Query(ctx, ic.AnonymousIdentity, feed.Canister, feed.Method, candid.EncodeNat(cursor))
+	reply, err := a.client.Query(ctx, ic.AnonymousIdentity{}, feed.Canister, feed.Method, candid.EncodeNat(cursor))
 	if err != nil {
 		return 0, fmt.Errorf("feed %s cannot be asked: %w", feed, err)
 	}

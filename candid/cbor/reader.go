@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"unicode/utf8"
 )
 
@@ -192,6 +193,24 @@ func (r *Reader) Uint() (uint64, error) {
 		return n, nil
 	}
 	return 0, unexpected("an unsigned integer", major, info)
+}
+
+// Int reads an integer of either sign that fits 64 bits.
+func (r *Reader) Int() (int64, error) {
+	major, info, arg, err := r.head()
+	if err != nil {
+		return 0, err
+	}
+	if major != MajorUint && major != MajorNegInt {
+		return 0, unexpected("an integer", major, info)
+	}
+	if arg > math.MaxInt64 {
+		return 0, errors.New("cbor: integer exceeds 64 bits")
+	}
+	if major == MajorNegInt {
+		return -1 - int64(arg), nil
+	}
+	return int64(arg), nil
 }
 
 // Bytes reads a byte string. The result aliases the input, except that the

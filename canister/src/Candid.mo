@@ -153,9 +153,7 @@ module {
   // ---------------------------------------------------------------------------------------------------------------
   // The type table
 
-  let nullRef : Ref = -1;
   let nat64Ref : Ref = -8;
-  let textRef : Ref = -15;
   let emptyRef : Ref = -17;
   let principalRef : Ref = -24;
 
@@ -175,6 +173,7 @@ module {
       List.add(defs, def(r, count));
       i += 1;
     };
+    let tableEnd = r.at;
     let argCount = leb(r);
     let args = List.empty<Ref>();
     i := 0;
@@ -182,28 +181,15 @@ module {
       List.add(args, ref(r, count));
       i += 1;
     };
-    // the number of the arguments is written in front of them, the types of the arguments last: the table ends before it
     switch (r.error) {
       case (?e) #err(e);
       case null #ok({
         reader = r;
         defs = List.toArray(defs);
-        tableEnd = tableEnd(bytes, count);
+        tableEnd;
         args = List.toArray(args);
       });
     };
-  };
-
-  /// Where the type table of well-formed bytes ends.
-  func tableEnd(bytes : Blob, count : Nat) : Nat {
-    let r : Reader = { bytes; var at = 4; var budget = 16 * bytes.size() + 10_000; var error = null };
-    ignore leb(r);
-    var i = 0;
-    while (i < count) {
-      ignore def(r, count);
-      i += 1;
-    };
-    r.at;
   };
 
   func def(r : Reader, count : Nat) : Def {

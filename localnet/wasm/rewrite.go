@@ -33,11 +33,17 @@ type rewritten struct {
 }
 
 // rewrite parses a module and gives it the exports, the counters and the
-// trampoline that the package documentation lists.
-func rewrite(binary []byte) (*rewritten, error) {
+// trampoline that the package documentation lists. Its memory may grow to maxPages.
+func rewrite(binary []byte, maxPages uint64) (*rewritten, error) {
 	p, err := parse(binary)
 	if err != nil {
 		return nil, err
+	}
+	if p.memory != nil {
+		if p.memory.min > maxPages {
+			return nil, invalid("the module's memory starts with %d pages, at most %d are allowed", p.memory.min, maxPages)
+		}
+		p.memory.max, p.memory.hasMax = min(p.memory.max, maxPages), true
 	}
 	for _, e := range p.info.Exports {
 		if strings.HasPrefix(e.Name, reserved) {
@@ -103,14 +109,8 @@ func (w *writer) module() (*rewritten, error) {
 		w.section(4, b)
 	}
 	if w.memory != nil {
-		b := []byte{1, 0}
-		if w.memory.hasMax {
-			b[1] = 1
-		}
-		b = appendU32(b, uint32(w.memory.min)) // #nosec G115 -- at most 65536
-		if w.memory.hasMax {
-			b = appendU32(b, uint32(w.memory.max)) // #nosec G115 -- at most 65536
-		}
+		b := appendU32([]byte{1, 1}, uint32(w.memory.min)) // #nosec G115 -- at most 65536
+		b = appendU32(b, uint32(w.memory.max))             // #nosec G115 -- at most 65536
 		w.section(5, b)
 	}
 	w.section(6, w.globalContent(res))

@@ -8,6 +8,7 @@ export class Entries {
   #count;
   #items = new Map(); // id -> <li>
   #order = []; // ids, ascending
+  #loaded = false;
 
   constructor({ list, empty, count }) {
     this.#list = list;
@@ -42,6 +43,7 @@ export class Entries {
 
   /** Says that the history has been read, so that an empty list can be called empty. */
   loaded() {
+    this.#loaded = true;
     this.#empty.textContent = "Nobody has written anything yet. Be the first.";
     this.#summary();
   }
@@ -50,8 +52,14 @@ export class Entries {
     this.#items.clear();
     this.#order = [];
     this.#list.replaceChildren();
-    this.#empty.textContent = "Loading the entries...";
+    this.#loaded = false;
+    this.loading(true);
     this.#summary();
+  }
+
+  /** What an empty list says while it is not known to be empty. */
+  loading(isConnected) {
+    if (!this.#loaded) this.#empty.textContent = isConnected ? "Loading the entries..." : "The entries cannot be loaded yet.";
   }
 
   #summary() {

@@ -91,6 +91,7 @@ function showState({ name, reason = "", retryAt }) {
   $("state").textContent = name;
   $("reconnect").hidden = name !== "closed";
   form.setLive(name === "live");
+  entries.loading(name !== "closed");
   clearInterval(countdown);
   const place = $("reason");
   place.hidden = name !== "closed";

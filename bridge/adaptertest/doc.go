@@ -1,0 +1,4 @@
+// Package adaptertest states what bridge.Adapter promises as tests. Every
+// adapter runs the whole suite over real canisters; there is no way to leave
+// a part of it out.
+package adaptertest

@@ -1,0 +1,519 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConversation(t *testing.T) {
+	b := newBench(t, nil)
+	one, two := b.open(), b.open()
+	for n := range 20 {
+		one.send(fmt.Sprintf("one %d", n))
+	}
+	b.eventually("20 messages received", func() bool { return get(b.canister, func() bool { return len(b.canister.received) == 20 }) })
+	for n, m := range b.canister.received {
+		if string(m.Content) != fmt.Sprintf("one %d", n) {
+			t.Fatalf("message %d is %q", n, m.Content)
+		}
+	}
+	for n := range 120 { // more than two batches
+		b.canister.send(one.key, fmt.Appendf(nil, "to one %d", n))
+		b.canister.send(two.key, fmt.Appendf(nil, "to two %d", n))
+	}
+	for n := range 120 {
+		if m := one.message(); string(m.Content) != fmt.Sprintf("to one %d", n) {
+			t.Fatalf("one got %q at %d", m.Content, n)
+		}
+		if m := two.message(); string(m.Content) != fmt.Sprintf("to two %d", n) {
+			t.Fatalf("two got %q at %d", m.Content, n)
+		}
+	}
+	_ = one.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
+	b.eventually("the canister is told that one has gone", func() bool { return get(b.canister, func() bool { return b.canister.closed[one.key] == 1 }) })
+	b.canister.send(two.key, []byte("still here"))
+	if m := two.message(); string(m.Content) != "still here" {
+		t.Fatalf("two got %q", m.Content)
+	}
+}
+
+// A message that was read is delivered even when its sender has gone.
+func TestMessageBeforeClose(t *testing.T) {
+	release := make(chan struct{})
+	b := newBench(t, func(_ *Options, c *testCanister) {
+		c.onMessage = func(ctx context.Context, _ Envelope) error {
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	p := b.open()
+	for range 5 {
+		p.send("last words")
+	}
+	_ = p.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
+	close(release)
+	b.eventually("the client is closed", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
+	if n := get(b.canister, func() int { return len(b.canister.received) }); n != 5 {
+		t.Fatalf("%d messages received before the close, want 5", n)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	stranger, err := ic.NewEd25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		open bool // the session is open when the frame comes
+		do   func(p *peer)
+		code int
+		part string
+	}{
+		{"text frame", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames"},
+		{"text frame when open", true, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames"},
+		{"not CBOR", false, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR"},
+		{"not CBOR when open", true, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR"},
+		{"empty frame", false, func(p *peer) { p.write(nil) }, CloseMalformed, "CBOR"},
+		{"no envelope in it", false, func(p *peer) { p.write([]byte{0xa0}) }, CloseMalformed, "envelope"},
+		{"too large", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.BinaryMessage, make([]byte, 3<<20)) }, CloseFrameTooLarge, ""},
+		{"message first", false, func(p *peer) { p.send("hello") }, CloseNotAllowed, "ws_open"},
+		{"second open", true, func(p *peer) { p.write(p.sign(p.openEnvelope())) }, CloseNotAllowed, "ws_message"},
+		{"other method", true, func(p *peer) { p.write(p.sign(p.envelope("drain_treasury", nil))) }, CloseNotAllowed, "drain_treasury"},
+		{"other canister", false, func(p *peer) {
+			env := p.openEnvelope()
+			env.Canister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01")
+			p.write(p.sign(env))
+		}, CloseNotRouted, "no route"},
+		{"other canister when open", true, func(p *peer) {
+			env := p.messageEnvelope([]byte("x"))
+			env.Canister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01")
+			p.write(p.sign(env))
+		}, CloseNotAllowed, "is with canister"},
+		{"other sender when open", true, func(p *peer) {
+			p.identity = stranger
+			p.send("x")
+		}, CloseNotAllowed, "is signed by"},
+		{"other gateway", false, func(p *peer) {
+			p.write(p.sign(p.envelope("ws_open", candid.EncodeOpenArgs(1, stranger.Principal()))))
+		}, CloseNotAllowed, "names gateway"},
+		{"argument of another type", false, func(p *peer) { p.write(p.sign(p.envelope("ws_open", candid.EncodeText("x")))) }, CloseMalformed, "ws_open"},
+		{"a query", false, func(p *peer) {
+			env := p.openEnvelope()
+			env.RequestType = "query"
+			p.write(p.sign(env))
+		}, CloseNotAllowed, "calls"},
+		{"expired", false, func(p *peer) {
+			env := p.openEnvelope()
+			env.IngressExpiry = uint64(time.Now().Add(-time.Minute).UnixNano())
+			p.write(p.sign(env))
+		}, CloseNotAllowed, "ingress_expiry"},
+		{"far future", false, func(p *peer) {
+			env := p.openEnvelope()
+			env.IngressExpiry = uint64(time.Now().Add(time.Hour).UnixNano())
+			p.write(p.sign(env))
+		}, CloseNotAllowed, "ingress_expiry"},
+		{"altered after signing", false, func(p *peer) {
+			env := p.openEnvelope()
+			p.sign(env)
+			env.Arg = candid.EncodeOpenArgs(p.key.Nonce+1, p.canister.gateway)
+			p.write(candid.EncodeClientFrame(env.Encode()))
+		}, CloseNotAllowed, "signature"},
+	}
+	b := newBench(t, nil)
+	bystander := b.open()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			on := *b
+			on.T = t
+			var p *peer
+			if test.open {
+				p = on.open()
+			} else {
+				p = on.dial()
+			}
+			test.do(p)
+			p.closed(test.code, test.part)
+			if test.open {
+				b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
+			} else if get(b.canister, func() bool { _, known := b.canister.clients[p.key]; return known }) {
+				t.Error("the canister knows the refused client")
+			}
+			b.canister.send(bystander.key, []byte(test.name))
+			if m := bystander.message(); string(m.Content) != test.name {
+				t.Errorf("the bystander got %q", m.Content)
+			}
+		})
+	}
+}
+
+func TestCanisterRefusesOpen(t *testing.T) {
+	b := newBench(t, func(_ *Options, c *testCanister) {
+		c.refuseOpen = func(candid.ClientKey) error { return Refused("members only") }
+	})
+	p := b.dial()
+	p.write(p.sign(p.openEnvelope()))
+	p.closed(CloseRefused, "members only")
+	b.stop()
+	if n := len(b.canister.closed); n != 0 {
+		t.Errorf("the canister was told of %d clients that it had refused", n)
+	}
+	if b.canister.polls != 0 {
+		t.Errorf("%d polls for a client that was refused", b.canister.polls)
+	}
+}
+
+func TestCanisterNotReached(t *testing.T) {
+	b := newBench(t, func(_ *Options, c *testCanister) {
+		c.refuseOpen = func(candid.ClientKey) error { return errors.New("connection reset") }
+	})
+	p := b.dial()
+	p.write(p.sign(p.openEnvelope()))
+	p.closed(CloseTryAgainLater, "ws_open did not reach the canister")
+	// Nobody knows whether it arrived: the canister is told to forget it.
+	b.eventually("close", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
+}
+
+func TestCanisterRefusesMessage(t *testing.T) {
+	b := newBench(t, func(_ *Options, c *testCanister) {
+		c.onMessage = func(context.Context, Envelope) error { return Refused("the target says no") }
+	})
+	p := b.open()
+	p.send("x")
+	p.closed(CloseRefused, "the target says no")
+}
+
+func TestDuplicateKeyNeverReplaces(t *testing.T) {
+	b := newBench(t, nil)
+	first := b.open()
+	second := b.dial()
+	second.identity, second.key = first.identity, first.key
+	second.write(second.sign(second.openEnvelope()))
+	second.closed(CloseDuplicate, "client_nonce")
+	b.canister.send(first.key, []byte("mine"))
+	if m := first.message(); string(m.Content) != "mine" {
+		t.Errorf("first got %q", m.Content)
+	}
+	if n := get(b.canister, func() int { return b.canister.closed[first.key] }); n != 0 {
+		t.Errorf("the canister was told %d times that the first has gone", n)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	for _, window := range []int{1, 4} {
+		t.Run(fmt.Sprint(window), func(t *testing.T) {
+			full := make(chan struct{}, 100)
+			b := newBench(t, func(_ *Options, c *testCanister) {
+				c.window = window
+				c.onMessage = func(ctx context.Context, _ Envelope) error {
+					full <- struct{}{}
+					select {
+					case <-time.After(10 * time.Millisecond):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+			})
+			p := b.open()
+			for range 20 {
+				p.send("x")
+			}
+			b.eventually("20 messages", func() bool { return get(b.canister, func() bool { return len(b.canister.received) == 20 }) })
+			if got := get(b.canister, func() int { return b.canister.maxUnder }); got != window {
+				t.Errorf("at most %d calls were under way, want %d", got, window)
+			}
+		})
+	}
+}
+
+// A batch that a client would refuse is never forwarded, and polling goes on.
+func TestBadBatches(t *testing.T) {
+	tests := []struct {
+		name    string
+		corrupt func(c *testCanister, b *Batch) error
+	}{
+		{"content altered", func(_ *testCanister, b *Batch) error {
+			b.Messages[0].Content = append([]byte{}, b.Messages[0].Content...)
+			b.Messages[0].Content[len(b.Messages[0].Content)-1] ^= 1
+			return nil
+		}},
+		{"signature altered", func(_ *testCanister, b *Batch) error {
+			b.Cert = append([]byte{}, b.Cert...)
+			b.Cert[len(b.Cert)-1] ^= 1
+			return nil
+		}},
+		{"witness of other messages", func(c *testCanister, b *Batch) error {
+			b.Tree, _ = c.certify(c.queue[:1])
+			return nil
+		}},
+		{"leaf missing", func(c *testCanister, b *Batch) error {
+			b.Tree, b.Cert = c.certify(c.queue[:1])
+			return nil
+		}},
+		{"garbage", func(_ *testCanister, b *Batch) error {
+			b.Cert, b.Tree = []byte("x"), []byte("y")
+			return nil
+		}},
+		{"nonce skipped", func(c *testCanister, b *Batch) error {
+			b.Messages = append([]candid.OutputMessage{}, b.Messages...)
+			b.Messages = append(b.Messages[:1], b.Messages[2:]...)
+			return nil
+		}},
+		{"key without nonce", func(_ *testCanister, b *Batch) error {
+			b.Messages = append([]candid.OutputMessage{}, b.Messages...)
+			b.Messages[0].Key = "x"
+			return nil
+		}},
+		{"failure", func(*testCanister, *Batch) error { return errors.New("connection reset") }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			p := b.open()
+			bad := 0
+			b.canister.set(func() {
+				b.canister.corrupt = func(batch *Batch) error {
+					if len(batch.Messages) < 3 || bad == 3 {
+						return nil
+					}
+					bad++
+					return test.corrupt(b.canister, batch)
+				}
+				for n := range 3 {
+					b.canister.enqueue(p.key, false, fmt.Append(nil, n))
+				}
+			})
+			for n := range 3 {
+				if m := p.message(); string(m.Content) != fmt.Sprint(n) {
+					t.Fatalf("got %q at %d", m.Content, n)
+				}
+			}
+			if n := b.gateway.count.pollErrors.Load(); n != 3 {
+				t.Errorf("%d poll errors counted, want 3", n)
+			}
+		})
+	}
+}
+
+func TestCanisterForgets(t *testing.T) {
+	b := newBench(t, nil)
+	old := b.open()
+	b.canister.send(old.key, []byte("before"))
+	old.message()
+	b.canister.forget()
+	fresh := b.open() // its open message has a nonce that was passed long ago
+	old.closed(CloseCanisterReset, "reconnect")
+	b.canister.send(fresh.key, []byte("after"))
+	if m := fresh.message(); string(m.Content) != "after" {
+		t.Errorf("got %q", m.Content)
+	}
+}
+
+func TestSlowReader(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) {
+		o.Limits.QueueBytes = 1 << 20
+		o.Limits.WriteTimeout = time.Second
+	})
+	slow, quick := b.open(), b.open()
+	big := bytes.Repeat([]byte("x"), 100_000)
+	b.eventually("the slow client is given up", func() bool {
+		b.canister.send(slow.key, big)
+		b.canister.send(quick.key, []byte("small"))
+		if m := quick.message(); string(m.Content) != "small" {
+			t.Fatalf("quick got %d bytes", len(m.Content))
+		}
+		return get(b.canister, func() bool { return b.canister.closed[slow.key] == 1 })
+	})
+	if b.gateway.count.closes[CloseTryAgainLater] != 1 {
+		t.Errorf("closes = %v", b.gateway.count.closes)
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) {
+		o.Limits.OpenTimeout = 50 * time.Millisecond
+		o.Limits.PingInterval = 20 * time.Millisecond
+		o.Limits.IdleTimeout = 300 * time.Millisecond
+	})
+	alive := b.open()
+	pings := make(chan struct{}, 100)
+	pong := alive.conn.PingHandler()
+	alive.conn.SetPingHandler(func(data string) error {
+		select {
+		case pings <- struct{}{}:
+		default:
+		}
+		return pong(data)
+	})
+	silent := b.open()
+	silent.conn.SetPingHandler(func(string) error { return nil }) // sends no pong
+
+	b.dial().closed(CloseOpenTimeout, "handshake")
+	go func() { // answers pings while it waits
+		for range 20 {
+			<-pings
+		}
+		b.canister.send(alive.key, []byte("you live"))
+	}()
+	if m := alive.message(); string(m.Content) != "you live" {
+		t.Errorf("alive got %q", m.Content)
+	}
+	silent.closed(CloseIdle, "pong")
+}
+
+func TestPollerRestsWithoutClients(t *testing.T) {
+	b := newBench(t, nil)
+	for range 3 {
+		p := b.open()
+		_ = p.conn.Close()
+		b.eventually("the poller ends", func() bool {
+			h := b.gateway.hubs[b.canister.id]
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return !h.polling && len(h.sessions) == 0
+		})
+	}
+	before := get(b.canister, func() int { return b.canister.polls })
+	time.Sleep(100 * time.Millisecond)
+	if after := get(b.canister, func() int { return b.canister.polls }); after != before {
+		t.Errorf("%d polls without clients", after-before)
+	}
+}
+
+func TestAnyRouteForgetsCanisters(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Routes[0].Any = true
+		c.refuseOpen = func(candid.ClientKey) error { return Refused("no") }
+	})
+	for n := range 5 {
+		p := b.dial()
+		env := p.openEnvelope()
+		env.Canister = candid.Principal([]byte{byte(n), 1, 1})
+		p.write(p.sign(env))
+		p.closed(CloseRefused, "no")
+	}
+	b.eventually("no canister is remembered", func() bool {
+		b.gateway.mu.Lock()
+		defer b.gateway.mu.Unlock()
+		return len(b.gateway.hubs) == 0
+	})
+}
+
+func TestStop(t *testing.T) {
+	b := newBench(t, nil)
+	peers := make([]*peer, 50)
+	for i := range peers {
+		peers[i] = b.open()
+	}
+	waiting := b.dial()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.gateway.Stop(context.Background())
+	}()
+	for _, p := range append(peers, waiting) {
+		p.closed(CloseGoingAway, "stops")
+	}
+	<-done
+	for _, p := range peers {
+		if n := b.canister.closed[p.key]; n != 1 {
+			t.Errorf("the canister was told %d times that %s has gone", n, p.key)
+		}
+	}
+	_, response, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(b.server.URL, "http"), nil)
+	if err == nil || response == nil || response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a new socket after the stop: %v", err)
+	}
+}
+
+// A canister that does not answer cannot hold up a stop.
+func TestStopDeadline(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Limits.StopTimeout = 100 * time.Millisecond
+		c.onMessage = func(ctx context.Context, _ Envelope) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	p := b.open()
+	p.send("x")
+	start := time.Now()
+	b.stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+func TestConnectionLimit(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) { o.Limits.MaxConnections = 2 })
+	b.open()
+	second := b.open()
+	_, response, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(b.server.URL, "http"), nil)
+	if err == nil || response == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Fatalf("third socket: %v", err)
+	}
+	_ = second.conn.Close()
+	b.eventually("a place is free", func() bool { n, _ := b.gateway.connections(); return n == 1 })
+	b.open()
+}
+
+func TestInfo(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) {
+		o.Info = Info{Network: NetworkInfo{URL: "http://127.0.0.1:1", RootKeyHex: "00"}, Canisters: map[string]string{"a": "aaaaa-aa"}}
+	})
+	response, err := http.Get(b.server.URL + "/info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var info Info
+	if err := json.NewDecoder(response.Body).Decode(&info); err != nil {
+		t.Fatal(err)
+	}
+	if info.GatewayPrincipal != b.canister.gateway.String() || info.Network.URL != "http://127.0.0.1:1" || info.Canisters["a"] != "aaaaa-aa" ||
+		len(info.Routes) != 1 || info.Routes[0] != (RouteInfo{b.canister.id.String(), "test"}) {
+		t.Errorf("info = %+v", info)
+	}
+	for path, want := range map[string]int{"/health": 200, "/": 200, "/nothing": 404} {
+		response, err := http.Get(b.server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("GET %s = %d, want %d", path, response.StatusCode, want)
+		}
+	}
+}
+
+func TestCloseReasonFits(t *testing.T) {
+	for _, text := range []string{"", "short", strings.Repeat("x", 200), strings.Repeat("ü", 100), "\xff\xfe"} {
+		frame := CloseReason{4200, text}.frame()
+		if len(frame) > 125 {
+			t.Errorf("%.20q: %d bytes", text, len(frame))
+		}
+		if !bytes.Equal([]byte(strings.ToValidUTF8(string(frame[2:]), "")), frame[2:]) {
+			t.Errorf("%.20q: not UTF-8", text)
+		}
+	}
+}

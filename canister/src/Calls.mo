@@ -1,0 +1,158 @@
+/// Calls of targets: what is in flight, what waits, and what failed.
+///
+/// Calls to one target start in the order in which they were queued, so those of one client start in the order of its
+/// messages; the IC delivers them in that order. At most `maxInFlight` are open per target, the rest waits.
+
+import Error "mo:core/Error";
+import Map "mo:core/Map";
+import Nat64 "mo:core/Nat64";
+import Principal "mo:core/Principal";
+import Text "mo:core/Text";
+import Array "mo:core/Array";
+import Ring "Ring";
+import Types "Types";
+
+module {
+  /// Calls open at a time per target; the IC allows 500 between two canisters.
+  public let maxInFlight = 100;
+  /// Calls that may wait per target.
+  public let maxWaiting = 2_000;
+  /// Bytes of arguments that may wait per target.
+  public let maxWaitingBytes = 16_777_216;
+  /// How many failed calls are remembered.
+  public let maxRejections = 100;
+  /// Characters of a failed call's text that are remembered.
+  public let maxRejectionText = 1_000;
+
+  public type Call = { target : Principal; method : Text; argument : Blob; client : Types.ClientKey };
+
+  public type Target = {
+    principal : Principal;
+    waiting : Ring.Ring<Call>;
+    var waitingBytes : Nat;
+    var inFlight : Nat;
+  };
+
+  public type Calls = {
+    targets : Map.Map<Principal, Target>;
+    rejections : Ring.Ring<Types.Rejection>;
+    var nextRejection : Nat64;
+  };
+
+  public func empty() : Calls = {
+    targets = Map.empty();
+    rejections = Ring.empty();
+    var nextRejection = 0;
+  };
+
+  /// After an upgrade nothing is in flight: an upgrade with open calls is refused by the runtime. O(targets).
+  public func restart(calls : Calls) {
+    for (target in Map.values(calls.targets)) target.inFlight := 0;
+  };
+
+  /// O(log targets).
+  public func target(calls : Calls, principal : Principal) : Target {
+    switch (Map.get(calls.targets, Principal.compare, principal)) {
+      case (?target) target;
+      case null {
+        let target : Target = {
+          principal;
+          waiting = Ring.empty();
+          var waitingBytes = 0;
+          var inFlight = 0;
+        };
+        Map.add(calls.targets, Principal.compare, principal, target);
+        target;
+      };
+    };
+  };
+
+  /// Whether `count` more calls with `bytes` bytes of arguments in all may wait. O(1).
+  public func hasRoom(target : Target, count : Nat, bytes : Nat) : Bool {
+    target.waiting.size + count <= maxWaiting and (target.waiting.size == 0 or target.waitingBytes + bytes <= maxWaitingBytes);
+  };
+
+  /// Amortized O(1).
+  public func push(target : Target, call : Call) {
+    Ring.pushBack(target.waiting, call);
+    target.waitingBytes += call.argument.size();
+  };
+
+  /// Whether a call waits and may start. O(1).
+  public func canStart(target : Target) : Bool = target.waiting.size > 0 and target.inFlight < maxInFlight;
+
+  /// The next call to start, which then counts as in flight until `finish`. Amortized O(1).
+  public func start(target : Target) : ?Call {
+    if (not canStart(target)) return null;
+    switch (Ring.popFront(target.waiting)) {
+      case null null;
+      case (?call) {
+        target.waitingBytes -= call.argument.size();
+        target.inFlight += 1;
+        ?call;
+      };
+    };
+  };
+
+  /// O(1).
+  public func finish(target : Target) {
+    if (target.inFlight > 0) target.inFlight -= 1;
+  };
+
+  /// Remembers a failed call in place of the oldest one remembered. O(length of the text).
+  public func reject(calls : Calls, call : Call, code : Text, text : Text, now : Nat64) {
+    if (calls.rejections.size >= maxRejections) ignore Ring.popFront(calls.rejections);
+    Ring.pushBack(
+      calls.rejections,
+      {
+        id = calls.nextRejection;
+        at = now;
+        target = call.target;
+        method = call.method;
+        code;
+        text = shorten(text);
+      },
+    );
+    calls.nextRejection += 1;
+  };
+
+  /// Oldest first. O(rejections).
+  public func rejections(calls : Calls) : [Types.Rejection] = Array.tabulate<Types.Rejection>(calls.rejections.size, func i = Ring.at(calls.rejections, i));
+
+  /// O(targets).
+  public func counts(calls : Calls) : { inFlight : Nat; waiting : Nat } {
+    var inFlight = 0;
+    var waiting = 0;
+    for (target in Map.values(calls.targets)) {
+      inFlight += target.inFlight;
+      waiting += target.waiting.size;
+    };
+    { inFlight; waiting };
+  };
+
+  /// The reject code as the IC interface specification names it, "Reject codes".
+  public func codeText(code : Error.ErrorCode) : Text {
+    switch code {
+      case (#system_fatal) "SYS_FATAL";
+      case (#system_transient) "SYS_TRANSIENT";
+      case (#destination_invalid) "DESTINATION_INVALID";
+      case (#canister_reject) "CANISTER_REJECT";
+      case (#canister_error) "CANISTER_ERROR";
+      case (#system_unknown) "SYS_UNKNOWN";
+      case (#call_error _) "NOT_STARTED";
+      case (#future _) "UNKNOWN";
+    };
+  };
+
+  /// O(length).
+  public func shorten(text : Text) : Text {
+    var kept = "";
+    var count = 0;
+    for (c in text.chars()) {
+      if (count == maxRejectionText) return kept # "...";
+      kept #= Text.fromChar(c);
+      count += 1;
+    };
+    kept;
+  };
+};

@@ -1,0 +1,54 @@
+/// The texts of refusals. Where the CDK refuses the same thing, the text is the CDK's
+/// (omnia-network/ic-websocket-cdk-rs, src/ic-websocket-cdk/src/errors.rs), because gateways and clients know it.
+
+import Nat64 "mo:core/Nat64";
+import Principal "mo:core/Principal";
+import Types "Types";
+
+module {
+  public func clientKeyText(key : Types.ClientKey) : Text = Principal.toText(key.client_principal) # "_" # Nat64.toText(key.client_nonce);
+
+  public func anonymous() : Text = "Anonymous principal is not allowed";
+
+  public func alreadyConnected(key : Types.ClientKey) : Text = "Client with key " # clientKeyText(key) # " already has an open connection";
+
+  public func keyMismatch(key : Types.ClientKey) : Text = "Client with principal " # Principal.toText(key.client_principal) # " has a different key than the one used in the message";
+
+  public func keyNotConnected(key : Types.ClientKey) : Text = "Client with key " # clientKeyText(key) # " doesn't have an open connection";
+
+  public func notRegisteredToGateway(key : Types.ClientKey, gateway : Principal) : Text = "Client with key " # clientKeyText(key) # " was not registered to gateway " # Principal.toText(gateway);
+
+  public func principalNotConnected(client : Principal) : Text = "Client with principal " # Principal.toText(client) # " doesn't have an open connection";
+
+  public func decodeServiceMessage(reason : Text) : Text = "Error decoding service message content: " # reason;
+
+  public func gatewayNotRegistered(gateway : Principal) : Text = "Gateway with principal " # Principal.toText(gateway) # " is not registered";
+
+  public func invalidServiceMessage() : Text = "Invalid service message";
+
+  public func wrongSequenceNumber(expected : Nat64, actual : Nat64) : Text = "Expected incoming sequence number " # Nat64.toText(expected) # " but got " # Nat64.toText(actual);
+
+  // Refusals that the CDK does not have.
+
+  public func noCalls() : Text = "This route takes no messages: the relay canister has no call configured";
+
+  public func tooManyClients() : Text = "The relay canister has no room for another connection, try again later";
+
+  public func tooManyGateways() : Text = "The relay canister has no room for another gateway, try again later";
+
+  public func gatewayQueueFull(gateway : Principal) : Text = "The queue of gateway " # Principal.toText(gateway) # " is full, try again later";
+
+  public func heldTooMuch() : Text = "Too much is waiting for an earlier message of this client";
+
+  public func targetBusy(target : Principal) : Text = "Too many calls are waiting for " # Principal.toText(target) # ", try again later";
+
+  public func messageTooLarge(size : Text, limit : Text) : Text = "A message of " # size # " bytes is too large, at most " # limit # " are allowed";
+
+  public func noCertificate() : Text = "No certificate: ws_get_messages must be called as a query";
+
+  public func notAllowed(what : Text) : Text = what # " is only for controllers and admins of the relay canister, and for gateways that have clients here";
+
+  public func onlyAdmins(what : Text) : Text = what # " is only for controllers and admins of the relay canister";
+
+  public func noSuchFeed(target : Principal, method : Text) : Text = "No feed " # Principal.toText(target) # "." # method # " is configured";
+};

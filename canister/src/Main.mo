@@ -1,0 +1,363 @@
+/// The relay canister: it speaks the CDK's four methods to gateways and clients, passes what clients send on as calls
+/// of ordinary methods, and turns what ordinary queries return into certified messages.
+///
+/// This actor only authorises, delegates to the modules beside it, calls other canisters, and certifies. Its state is
+/// stable: an upgrade keeps clients, queues and cursors. The configuration is the argument of the last installation or
+/// upgrade, or of a later `relay_configure`.
+
+import Array "mo:core/Array";
+import CertifiedData "mo:core/CertifiedData";
+import Error "mo:core/Error";
+import InternetComputer "mo:core/InternetComputer";
+import Iter "mo:core/Iter";
+import List "mo:core/List";
+import Map "mo:core/Map";
+import Nat64 "mo:core/Nat64";
+import Principal "mo:core/Principal";
+import Runtime "mo:core/Runtime";
+import Time "mo:core/Time";
+import Timer "mo:core/Timer";
+import Calls "Calls";
+import Candid "Candid";
+import Clients "Clients";
+import Errors "Errors";
+import Feeds "Feeds";
+import Hub "Hub";
+import Ring "Ring";
+import Settings "Settings";
+import Types "Types";
+
+persistent actor class Relay(config : Types.Config) {
+  transient let version = "0.1.0";
+  // Messages queued between two commits of the state, so that a long reply for many clients stays within the
+  // instructions that one message may use.
+  transient let messagesPerSlice = 2_000;
+
+  let hub = Hub.empty();
+  let calls = Calls.empty();
+  let feeds = Feeds.empty();
+  var lastAcknowledgement : Nat64 = 0;
+
+  transient var settings = switch (Settings.check(config)) {
+    case (#ok(settings)) settings;
+    case (#err(problems)) Runtime.trap("relay canister configuration: " # problems);
+  };
+  transient var timers : [Timer.TimerId] = [];
+
+  Feeds.configure(feeds, settings.feeds);
+  Feeds.restart(feeds);
+  Calls.restart(calls);
+  certify();
+  startTimers<system>();
+  // what an upgrade interrupted
+  ignore Timer.setTimer<system>(#nanoseconds 0, resume);
+
+  // -- the CDK's methods ------------------------------------------------------------------------------------------
+
+  public shared ({ caller }) func ws_open(args : Types.CanisterWsOpenArguments) : async Types.CanisterWsResult {
+    let isFirst = Clients.size(hub.clients) == 0;
+    let result = Hub.open(hub, settings, caller, args, now());
+    certify();
+    switch result {
+      case (#err(text)) #Err(text);
+      case (#ok) {
+        if (isFirst) {
+          // from here on the client's own messages wait until the feeds have found their ends
+          Feeds.seekAll(feeds);
+          for (feed in feeds.all.values()) pullLater(feed);
+        };
+        #Ok;
+      };
+    };
+  };
+
+  public shared ({ caller }) func ws_close(args : Types.CanisterWsCloseArguments) : async Types.CanisterWsResult {
+    let result = Hub.close(hub, settings, caller, args.client_key, now());
+    certify();
+    switch result {
+      case (#ok) #Ok;
+      case (#err(text)) #Err(text);
+    };
+  };
+
+  /// The second argument exists to publish the application's message type; whatever comes there is skipped.
+  public shared ({ caller }) func ws_message(args : Types.CanisterWsMessageArguments, _messageType : ?Any) : async Types.CanisterWsResult {
+    let client = switch (Hub.sender(hub, caller, args.msg.client_key)) {
+      case (#ok(client)) client;
+      case (#err(text)) return #Err(text);
+    };
+    let target = switch (messageTarget(args.msg)) {
+      case (#ok(target)) target;
+      case (#err(text)) return #Err(text);
+    };
+    let result = Hub.accept(hub, settings, client, args.msg, now());
+    certify();
+    let contents = switch result {
+      case (#ok(contents)) contents;
+      case (#err(text)) return #Err(text);
+    };
+    switch target {
+      case null {};
+      case (?(call, target)) {
+        for (content in contents.values()) {
+          Calls.push(target, { target = call.target; method = call.method; argument = content; client = client.key });
+        };
+        // the reply comes when the target has answered, which is the client's back-pressure
+        await* work(target, contents.size());
+      };
+    };
+    #Ok;
+  };
+
+  public shared query ({ caller }) func ws_get_messages(args : Types.CanisterWsGetMessagesArguments) : async Types.CanisterWsGetMessagesResult {
+    switch (Hub.poll(hub, settings, caller, args.nonce, CertifiedData.getCertificate())) {
+      case (#ok(messages)) #Ok(messages);
+      case (#err(text)) #Err(text);
+    };
+  };
+
+  // -- the relay's own methods ------------------------------------------------------------------------------------
+
+  /// Fetches the new items of a feed, and queues them for every client. Returns the new cursor.
+  public shared ({ caller }) func relay_pull(args : Types.PullArguments) : async Types.PullResult {
+    if (not isTrusted(caller)) return #Err(Errors.notAllowed("relay_pull"));
+    switch (args.delivered) {
+      case (?nonce) {
+        Hub.delivered(hub, caller, nonce);
+        certify();
+      };
+      case null {};
+    };
+    switch (Feeds.find(feeds, args.target, args.method)) {
+      case (?feed) await* pull(feed);
+      case null #Err(Errors.noSuchFeed(args.target, args.method));
+    };
+  };
+
+  public shared query ({ caller }) func relay_status() : async Types.Status {
+    if (not isTrusted(caller)) Runtime.trap(Errors.notAllowed("relay_status"));
+    let { inFlight; waiting } = Calls.counts(calls);
+    {
+      version;
+      clients = Nat64.fromNat(Clients.size(hub.clients));
+      feeds = Feeds.states(feeds);
+      rejections = Calls.rejections(calls);
+      gateways = Hub.gatewayStates(hub);
+      calls_in_flight = Nat64.fromNat(inFlight);
+      calls_waiting = Nat64.fromNat(waiting);
+    };
+  };
+
+  public shared query ({ caller }) func clients() : async [Types.ClientKey] {
+    if (not isTrusted(caller) and not Settings.isTarget(settings, caller)) Runtime.trap(Errors.notAllowed("clients"));
+    Iter.toArray(Map.keys(hub.clients.all));
+  };
+
+  /// Replaces the configuration. Feeds that stay keep their cursors.
+  public shared ({ caller }) func relay_configure(config : Types.Config) : async Types.CanisterWsResult {
+    if (not isAdmin(caller)) return #Err(Errors.onlyAdmins("relay_configure"));
+    switch (Settings.check(config)) {
+      case (#err(problems)) #Err(problems);
+      case (#ok(checked)) {
+        settings := checked;
+        Feeds.configure(feeds, settings.feeds);
+        startTimers<system>();
+        await* resume_();
+        #Ok;
+      };
+    };
+  };
+
+  // -- calls of targets -------------------------------------------------------------------------------------------
+
+  /// Which call a message leads to. Refusals come before the message is taken in, so that they cost no sequence number.
+  func messageTarget(message : Types.WebsocketMessage) : { #ok : ?(Types.Call, Calls.Target); #err : Text } {
+    if (message.is_service_message and settings.calls.size() == 0) return #ok(null);
+    if (settings.calls.size() == 0) return #err(Errors.noCalls());
+    let call = settings.calls[0];
+    let target = Calls.target(calls, call.target);
+    if (not message.is_service_message and not Calls.hasRoom(target, 1, message.content.size())) {
+      return #err(Errors.targetBusy(call.target));
+    };
+    #ok(?(call, target));
+  };
+
+  /// Starts up to `limit` calls of those that wait for a target, all at once, and waits for their replies.
+  func work(target : Calls.Target, limit : Nat) : async* () {
+    let started = List.empty<(Calls.Call, async Blob)>();
+    var left = limit;
+    label starting while (left > 0 and not Feeds.holdsUp(feeds, target.principal)) {
+      switch (Calls.start(target)) {
+        case null break starting;
+        case (?call) {
+          try {
+            List.add(started, (call, InternetComputer.call(call.target, call.method, call.argument)));
+          } catch (e) failed(target, call, e);
+        };
+      };
+      left -= 1;
+    };
+    for ((call, reply) in List.values(started)) {
+      try {
+        ignore await reply;
+        Calls.finish(target);
+      } catch (e) failed(target, call, e);
+    };
+    // this message is done; what waits still goes on in one of its own
+    if (List.size(started) > 0) workLater(target);
+  };
+
+  func failed(target : Calls.Target, call : Calls.Call, e : Error) {
+    Calls.finish(target);
+    Calls.reject(calls, call, Calls.codeText(Error.code(e)), Error.message(e), now());
+  };
+
+  func workLater(target : Calls.Target) {
+    if (Calls.canStart(target) and not Feeds.holdsUp(feeds, target.principal)) {
+      ignore Timer.setTimer<system>(#nanoseconds 0, func() : async () { await* work(target, Calls.maxInFlight) });
+    };
+  };
+
+  // -- feeds --------------------------------------------------------------------------------------------------------
+
+  func pullLater(feed : Feeds.Feed) {
+    ignore Timer.setTimer<system>(#nanoseconds 0, func() : async () { ignore await* pull(feed) });
+  };
+
+  /// Relays what is new in a feed. While one pull is under way, another only makes it look once more.
+  func pull(feed : Feeds.Feed) : async* Types.PullResult {
+    if (feed.isBusy) {
+      feed.isWanted := true;
+      return #Ok(feed.cursor);
+    };
+    feed.isBusy := true;
+    feed.lastError := null;
+    label pages loop {
+      feed.isWanted := false;
+      feed.lastError := await* pullPages(feed);
+      if (feed.lastError != null or not feed.isWanted) break pages;
+    };
+    feed.isBusy := false;
+    workLater(Calls.target(calls, feed.target));
+    switch (feed.lastError) {
+      case null #Ok(feed.cursor);
+      case (?text) #Err(text);
+    };
+  };
+
+  /// Reads pages until the feed's end; the result is what went wrong.
+  func pullPages(feed : Feeds.Feed) : async* ?Text {
+    var pages = 0;
+    loop {
+      let wasSeeking = feed.isSeeking;
+      let at = Feeds.position(feed);
+      let items = try {
+        Feeds.page(await InternetComputer.call(feed.target, feed.method, Candid.nat(at)));
+      } catch (e) #err(Calls.codeText(Error.code(e)) # ": " # Calls.shorten(Error.message(e)));
+      pages += 1;
+
+      if (feed.isSeeking) {
+        switch items {
+          case (#err(text)) {
+            if (at == feed.cursor) return ?feedError(feed, text);
+            // a target that refuses to look past its end
+            ignore Feeds.sought(feed, at, 0);
+          };
+          case (#ok(items)) {
+            // a reply from before the first client joined says nothing about the end
+            if (wasSeeking) {
+              if (Feeds.sought(feed, at, items.size())) return null;
+            } else feed.cursor := at + items.size();
+          };
+        };
+        if (pages >= Feeds.maxSeekPages) return ?feedError(feed, "its end was not found in " # debug_show (pages) # " replies");
+      } else switch items {
+        case (#err(text)) return ?feedError(feed, text);
+        case (#ok(items)) {
+          if (not (await* relayItems(feed, items))) return null;
+          if (not Feeds.isMoreLikely(feed, items.size()) or pages >= Feeds.maxPages) return null;
+        };
+      };
+    };
+  };
+
+  /// Queues items for every client; false when it stopped early because a queue is full.
+  func relayItems(feed : Feeds.Feed, items : [Blob]) : async* Bool {
+    var queued = 0;
+    for (item in items.values()) {
+      if (queued > messagesPerSlice) {
+        certify();
+        await pause();
+        queued := 0;
+      };
+      // meanwhile the last client may have gone and a first one come
+      if (feed.isSeeking) return true;
+      let time = now();
+      if (not Hub.hasRoomForAll(hub, item.size(), time)) {
+        certify();
+        return false;
+      };
+      Hub.broadcast(hub, settings, item, time);
+      feed.cursor += 1;
+      feed.items += 1;
+      queued += Clients.size(hub.clients) + 1;
+    };
+    certify();
+    true;
+  };
+
+  func pause() : async () {};
+
+  func feedError(feed : Feeds.Feed, text : Text) : Text = "feed " # Principal.toText(feed.target) # "." # feed.method # ": " # text;
+
+  // -- timers -------------------------------------------------------------------------------------------------------
+
+  func startTimers<system>() {
+    for (timer in timers.values()) Timer.cancelTimer(timer);
+    let interval = settings.ackInterval;
+    let regular = Timer.recurringTimer<system>(#nanoseconds(Nat64.toNat(interval)), acknowledge);
+    // after an upgrade the next acknowledgement comes no later than it would have come without
+    let passed = now() - lastAcknowledgement;
+    timers := if (lastAcknowledgement > 0 and passed < interval) {
+      [regular, Timer.setTimer<system>(#nanoseconds(Nat64.toNat(interval - passed)), acknowledge)];
+    } else [regular];
+    if (lastAcknowledgement > 0) expireLater<system>();
+  };
+
+  func acknowledge() : async () {
+    lastAcknowledgement := now();
+    Hub.acknowledge(hub, settings, now());
+    certify();
+    expireLater<system>();
+    await* resume_();
+  };
+
+  func expireLater<system>() {
+    ignore Timer.setTimer<system>(#nanoseconds(Nat64.toNat(settings.keepAliveTimeout)), expire);
+  };
+
+  func expire() : async () {
+    Hub.expire(hub, settings, now());
+    certify();
+  };
+
+  func resume() : async () { await* resume_() };
+
+  /// Goes on with what is unfinished: feeds that look for their end, and calls that wait.
+  func resume_() : async* () {
+    if (Clients.size(hub.clients) > 0) {
+      for (feed in feeds.all.values()) if (feed.isSeeking and not feed.isBusy) pullLater(feed);
+    };
+    for (target in Map.values(calls.targets)) workLater(target);
+  };
+
+  // -- small things ---------------------------------------------------------------------------------------------------
+
+  func certify() = CertifiedData.set(Hub.commit(hub));
+
+  func now() : Nat64 = Nat64.fromIntWrap(Time.now());
+
+  func isAdmin(caller : Principal) : Bool = Principal.isController(caller) or Settings.isAdmin(settings, caller);
+
+  func isTrusted(caller : Principal) : Bool = isAdmin(caller) or Hub.isActiveGateway(hub, caller);
+};

@@ -1,0 +1,300 @@
+// Whatever is wrong: one clear sentence, nothing hangs, nobody else's session is touched.
+import assert from "node:assert/strict";
+import { createServer } from "node:net";
+import test from "node:test";
+import { AnonymousIdentity } from "@dfinity/agent";
+import { IDL } from "@dfinity/candid";
+import { Secp256k1KeyIdentity } from "@dfinity/identity-secp256k1";
+import { Principal } from "@dfinity/principal";
+import { GuestbookMessage, wire } from "./lib/interfaces.mjs";
+import { connectRaw } from "./lib/raw.mjs";
+import { guestbookConfig, heads, runToExit, startRelay } from "./lib/relay.mjs";
+import { openStock } from "./lib/stock.mjs";
+import { until } from "./lib/wait.mjs";
+
+test("a bad configuration is refused with every problem, its key and line", async (t) => {
+  const config = `[gateway]
+listen = "nowhere"
+colour = "blue"
+
+[network]
+url = "embedded"
+
+[[network.canister]]
+name = "guestbook"
+wasm = "no-such-file.wasm"
+
+[[network.canister]]
+name = "relay"
+wasm = "builtin:relay"
+
+[[route]]
+canister = "relay"
+adapter = "pigeon"
+
+[[route]]
+canister = "nobody"
+adapter = "relay"
+
+  [[route.relay.call]]
+  target = "guestbook"
+
+  [[route.relay.feed]]
+  target = "guestbok"
+  method = "since"
+`;
+  const expected = {
+    "gateway.listen": 2,
+    "gateway.colour": 3,
+    "network.canister[0].wasm": 10,
+    "route[0].adapter": 18,
+    "route[1].canister": 21,
+    "route[1].relay.call[0].method": 24,
+    "route[1].relay.feed[0].target": 28,
+  };
+  const { code, stderr, stdout, file } = await runToExit(t, config);
+  assert.notEqual(code, 0);
+  assert.equal(stdout, "", "nothing was started");
+  for (const [key, line] of Object.entries(expected)) {
+    const about = stderr.split("\n").filter((l) => l.includes(`${key}:`));
+    assert.equal(about.length, 1, `one line about ${key}\n${stderr}`);
+    assert.ok(about[0].includes(`${file}:${line}:`), `line ${line} for ${key}, not: ${about[0]}`);
+  }
+});
+
+test("a file that is not TOML is refused with its line", async (t) => {
+  const { code, stderr } = await runToExit(t, `[gateway]\nlisten = "127.0.0.1:0"\nidentity "x"\n`);
+  assert.notEqual(code, 0);
+  assert.match(stderr, /config\.toml:3: /);
+});
+
+for (const { setting, config } of [
+  { setting: "network.listen", config: (taken) => guestbookConfig({ network: taken }) },
+  { setting: "gateway.listen", config: (taken) => guestbookConfig({ listen: taken }) },
+]) {
+  test(`a taken port is named with its setting: ${setting}`, async (t) => {
+    const server = createServer();
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => server.close());
+    const taken = `127.0.0.1:${server.address().port}`;
+    const { code, stderr } = await runToExit(t, config(taken));
+    assert.notEqual(code, 0);
+    const last = stderr.trim().split("\n").at(-1);
+    assert.ok(last.includes(setting) && last.includes(taken), stderr);
+  });
+}
+
+test("a client's bad frames close that client alone, with a sentence", async (t) => {
+  const relay = await startRelay(t, guestbookConfig());
+  const canister = relay.canister("relay");
+  const witness = await openStock(t, relay, "relay", GuestbookMessage);
+  let sent = 0;
+
+  /** The other client's session is alive: it posts and gets its entry. */
+  const others = async () => {
+    witness.send({ author: "witness", text: `entry ${sent}`, id: [], time: [] });
+    sent++;
+    await witness.until(20_000, `entry ${sent - 1}`, () => witness.messages.some((m) => m.text === `entry ${sent - 1}`));
+    assert.deepEqual(witness.errors, [], witness.story());
+    assert.equal(witness.closed, null, witness.story());
+  };
+
+  const opened = async (client, identity) => {
+    await client.open(identity, canister);
+    await client.frame(1); // the OpenMessage
+  };
+
+  const cases = [
+    {
+      name: "a frame that is not CBOR",
+      code: 4200,
+      reason: /CBOR/,
+      send: (client) => client.socket.send(Buffer.from("not cbor")),
+    },
+    {
+      name: "an empty frame",
+      code: 4200,
+      reason: /./,
+      send: (client) => client.socket.send(Buffer.alloc(0)),
+    },
+    {
+      name: "CBOR without an envelope",
+      code: 4200,
+      reason: /envelope/,
+      send: (client) => client.socket.send(Buffer.from("a161780a", "hex")),
+    },
+    {
+      name: "CBOR nested ten thousand deep",
+      code: 4200,
+      reason: /./,
+      send: (client) => client.socket.send(Buffer.alloc(10_000, 0x81)),
+    },
+    {
+      name: "a CBOR array that claims 2^63 elements",
+      code: 4200,
+      reason: /./,
+      send: (client) => client.socket.send(Buffer.from("9b7fffffffffffffff", "hex")),
+    },
+    {
+      name: "a text frame",
+      code: 1003,
+      reason: /binary/,
+      send: (client) => client.socket.send("hello"),
+    },
+    {
+      name: "an envelope for a canister without a route",
+      code: 4201,
+      reason: /no route.*aaaaa-aa|no route/,
+      send: (client, identity) => client.open(identity, relay.canister("guestbook")),
+    },
+    {
+      name: "another method than ws_open first",
+      code: 4202,
+      reason: /ws_open/,
+      send: (client, identity) => client.message(identity, canister),
+    },
+    {
+      name: "a ws_open for another gateway",
+      code: 4202,
+      reason: /gateway/,
+      send: (client, identity) => client.open(identity, canister, { gateway: Principal.anonymous() }),
+    },
+    {
+      name: "a ws_open with an argument of another type",
+      code: 4200,
+      reason: /ws_open/,
+      send: (client, identity) => client.call(identity, canister, "ws_open", IDL.encode([IDL.Text], ["hello"])),
+    },
+    {
+      name: "a ws_open that the canister refuses: nobody's",
+      code: 4203,
+      reason: /[Aa]nonymous/,
+      send: (client) => client.open(new AnonymousIdentity(), canister),
+    },
+    {
+      name: "an envelope that expired",
+      code: 4202,
+      reason: /expir/,
+      send: (client, identity) => client.call(identity, canister, "ws_open", IDL.encode([wire.OpenArgs], [{
+        client_nonce: 1n, gateway_principal: Principal.fromText(relay.info.gateway_principal),
+      }]), (content) => ({ ...content, ingress_expiry: BigInt(Date.now() - 60_000) * 1_000_000n })),
+    },
+    {
+      name: "an envelope whose signature is another's",
+      code: 4202,
+      reason: /sign|sender/,
+      send: (client, identity) => client.call(identity, canister, "ws_open", new Uint8Array(), (content) => ({
+        ...content, sender: Secp256k1KeyIdentity.generate().getPrincipal(),
+      })),
+    },
+    {
+      name: "an open client's message for another canister",
+      code: 4202,
+      reason: /canister/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.message(identity, relay.canister("guestbook"));
+      },
+    },
+    {
+      name: "an open client's message signed by another",
+      code: 4202,
+      reason: /signed/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.message(Secp256k1KeyIdentity.generate(), canister);
+      },
+    },
+    {
+      name: "an open client's call of another method",
+      code: 4202,
+      reason: /ws_message/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.call(identity, canister, "relay_configure", new Uint8Array());
+      },
+    },
+    {
+      name: "an open client's frame that is not CBOR",
+      code: 4200,
+      reason: /CBOR/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        client.socket.send(Buffer.from([0xff, 0xff]));
+      },
+    },
+  ];
+  for (const { name, code, reason, send } of cases) {
+    await t.test(name, async (t) => {
+      const client = await connectRaw(t, relay);
+      await send(client, Secp256k1KeyIdentity.generate());
+      const ended = await client.ended();
+      assert.equal(ended.code, code, `${ended.code} ${ended.reason}`);
+      assert.match(ended.reason, reason);
+      await others();
+    });
+  }
+
+  await t.test("a client key that is connected already", async (t) => {
+    const identity = Secp256k1KeyIdentity.generate();
+    const first = await connectRaw(t, relay);
+    await opened(first, identity);
+    const second = await connectRaw(t, relay);
+    await second.open(identity, canister);
+    const ended = await second.ended();
+    assert.equal(ended.code, 4204, ended.reason);
+    // The first is still served.
+    const text = "from the first";
+    await first.message(identity, canister, { content: new Uint8Array(IDL.encode([GuestbookMessage], [{ author: "a", text, id: [], time: [] }])) });
+    await first.frame(2);
+    await others();
+  });
+
+  await t.test("a message that the guestbook cannot take is no reason to close", async (t) => {
+    const identity = Secp256k1KeyIdentity.generate();
+    const client = await connectRaw(t, relay);
+    await opened(client, identity);
+    const texts = [IDL.encode([IDL.Nat], [7n]), new Uint8Array([1, 2, 3]), new Uint8Array()];
+    for (const [i, content] of texts.entries()) {
+      await client.message(identity, canister, { sequence: BigInt(i + 1), content: new Uint8Array(content) });
+    }
+    const good = IDL.encode([GuestbookMessage], [{ author: "a", text: "after the bad ones", id: [], time: [] }]);
+    await client.message(identity, canister, { sequence: BigInt(texts.length + 1), content: new Uint8Array(good) });
+    await witness.until(20_000, "the good entry", () => witness.messages.some((m) => m.text === "after the bad ones"));
+    assert.equal(client.socket.readyState, client.socket.OPEN);
+    await others();
+  });
+});
+
+for (const { name, feed, log } of [
+  { name: "does not exist", feed: ["guestbook", "nosuch"], log: /nosuch/ },
+  { name: "is no query", feed: ["guestbook", "post"], log: /post/ },
+  { name: "takes another argument", feed: ["relay", "ws_get_messages"], log: /ws_get_messages/ },
+]) {
+  test(`a feed method that ${name}: the log says it, the other feed works`, async (t) => {
+    const relay = await startRelay(t, guestbookConfig({ feeds: [["guestbook", "since"], feed] }));
+    const client = await openStock(t, relay, "relay", GuestbookMessage);
+    for (let i = 0; i < 3; i++) {
+      client.send({ author: "ann", text: `entry ${i}`, id: [], time: [] });
+      await client.received(i + 1, 20_000);
+    }
+    await until(20_000, () => `a line about ${feed[1]}\n${relay.logs()}`, () => relay.stderr.some((line) => log.test(line)));
+    assert.deepEqual(client.messages.map((m) => m.text), ["entry 0", "entry 1", "entry 2"]);
+    assert.deepEqual(client.errors, [], client.story());
+    assert.equal(client.closed, null, client.story());
+  });
+}
+
+test("a canister's Wasm that is none is refused by name", async (t) => {
+  const { code, stderr } = await runToExit(t, `${heads()}
+[[network.canister]]
+name = "odd"
+wasm = "config.toml"
+
+[[route]]
+canister = "odd"
+adapter = "cdk"
+`);
+  assert.notEqual(code, 0);
+  assert.match(stderr.trim().split("\n").at(-1), /odd/);
+});
