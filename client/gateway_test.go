@@ -20,7 +20,7 @@ import (
 const (
 	testCanister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x07\x01\x01")
 	testGateway  = candid.Principal("\x01gateway-of-the-test\x02")
-	patience     = 10 * time.Second // for what should take milliseconds
+	patience     = 30 * time.Second // for what should take milliseconds
 )
 
 // A network is a gateway, a canister and the Internet Computer in one: it

@@ -45,7 +45,7 @@ type verifyOptions struct {
 func WithVerifier(v *Verifier) VerifyOption { return func(o *verifyOptions) { o.verifier = v } }
 
 // WithEffectiveCanister names the canister that delegations must allow where the
-// request itself names none (read_state) or the management canister.
+// request itself names none, as in read_state.
 func WithEffectiveCanister(canister candid.Principal) VerifyOption {
 	return func(o *verifyOptions) { o.effective = &canister }
 }

@@ -241,6 +241,19 @@ func (n *testNet) envelope(kind string, id ic.Identity, changes ...func(*candid.
 	return e
 }
 
+// delegate returns a new session key to which the user has delegated with d.
+func (n *testNet) delegate(d candid.Delegation) ic.Identity {
+	n.t.Helper()
+	session := newIdentity(n.t)
+	d.Pubkey = session.PublicKeyDER()
+	hash := d.Hash()
+	var err error
+	if d.Signature, err = n.user.Sign(append([]byte("\x1Aic-request-auth-delegation"), hash[:]...)); err != nil {
+		n.t.Fatal(err)
+	}
+	return ic.NewDelegatedIdentity(n.user.PublicKeyDER(), []candid.Delegation{d}, session)
+}
+
 // response is an HTTP answer, read to its end.
 type response struct {
 	status int

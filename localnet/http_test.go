@@ -45,15 +45,16 @@ func TestRefusals(t *testing.T) {
 		{"a call as a read", read, signed("call"), 400, "unknown variant `call`, expected `read_state`"},
 		{"a long nonce", call, signed("call", func(e *candid.Envelope) { e.Nonce = make([]byte, 33) }), 400, "nonce"},
 
-		{"changed after signing", call, tampered(func(e *candid.Envelope) { e.Arg = []byte("other") }), 400, "ignature"},
-		{"signature of nothing", call, tampered(func(e *candid.Envelope) { e.SenderSig = make([]byte, 64) }), 400, "ignature"},
-		{"no signature", call, tampered(func(e *candid.Envelope) { e.SenderSig, e.SenderPubkey = nil, nil }), 400, "ignature"},
-		{"somebody else's key", call, tampered(func(e *candid.Envelope) { e.SenderPubkey = n.stranger.PublicKeyDER() }), 400, ""},
-		{"key that is none", call, tampered(func(e *candid.Envelope) { e.SenderPubkey = []byte("key") }), 400, ""},
+		{"changed after signing", call, tampered(func(e *candid.Envelope) { e.Arg = []byte("other") }), 400, "Invalid signature"},
+		{"signature of nothing", call, tampered(func(e *candid.Envelope) { e.SenderSig = make([]byte, 64) }), 400, "Invalid signature"},
+		{"no signature", call, tampered(func(e *candid.Envelope) { e.SenderSig, e.SenderPubkey = nil, nil }), 400, "Missing signature from user"},
+		{"somebody else's key", call, tampered(func(e *candid.Envelope) { e.SenderPubkey = n.stranger.PublicKeyDER() }), 400, "does not match the public key"},
+		{"key that is none", call, tampered(func(e *candid.Envelope) { e.SenderPubkey = []byte("key") }), 400, "does not match the public key"},
 		{"signed but anonymous", call, func() []byte {
-			e := n.envelope("call", n.user, func(e *candid.Envelope) { e.Sender = candid.Anonymous })
+			e := n.envelope("call", n.user)
+			e.Sender = candid.Anonymous
 			return e.Encode()
-		}(), 400, ""},
+		}(), 400, "Signature is not allowed for the anonymous user"},
 
 		{"expired", call, signed("call", in(-time.Second)), 400, "Invalid request expiry: Specified ingress_expiry not within expected range"},
 		{"expired query", query, signed("query", in(-time.Second)), 400, "Invalid request expiry"},
@@ -116,25 +117,8 @@ func TestAcceptedExpiries(t *testing.T) {
 
 func TestDelegations(t *testing.T) {
 	n := startFake(t)
-	session := newIdentity(t)
 	delegated := func(d candid.Delegation) []byte {
-		e := n.envelope("call", nil, func(e *candid.Envelope) {
-			e.Sender = n.user.Principal()
-			e.Nonce = []byte{byte(len(d.Targets)), byte(d.Expiration), byte(d.Expiration >> 40), byte(len(d.Permissions))}
-		})
-		d.Pubkey = session.PublicKeyDER()
-		hash := d.Hash()
-		sig, err := n.user.Sign(append([]byte("\x1Aic-request-auth-delegation"), hash[:]...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Signature = sig
-		if err := ic.Sign(e, session); err != nil {
-			t.Fatal(err)
-		}
-		e.SenderPubkey = n.user.PublicKeyDER()
-		e.Delegations = []candid.Delegation{d}
-		return e.Encode()
+		return n.envelope("call", n.delegate(d), func(e *candid.Envelope) { e.Nonce = ic.NewNonce() }).Encode()
 	}
 	soon := nanoseconds(time.Now().Add(time.Hour))
 	cases := []struct {
@@ -145,10 +129,11 @@ func TestDelegations(t *testing.T) {
 	}{
 		{"valid", candid.Delegation{Expiration: soon}, 200, ""},
 		{"for this canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{testCanister}}, 200, ""},
-		{"for another canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{otherCanister, absentCanister}}, 400, "target"},
-		{"for no canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{}}, 400, "target"},
-		{"expired", candid.Delegation{Expiration: nanoseconds(time.Now().Add(-time.Minute))}, 400, "delegation"},
-		{"for queries only", candid.Delegation{Expiration: soon, Permissions: "queries"}, 400, "ermission"},
+		{"for another canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{otherCanister, absentCanister}}, 400, "Canister " + testCanister.String() + " is not one of the delegation targets"},
+		{"for no canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{}}, 400, "Canister " + testCanister.String() + " is not one of the delegation targets"},
+		{"expired", candid.Delegation{Expiration: nanoseconds(time.Now().Add(-time.Minute))}, 400,
+			"Invalid delegation expiry: Specified sender delegation has expired"},
+		{"for queries only", candid.Delegation{Expiration: soon, Permissions: "queries"}, 400, "queries"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

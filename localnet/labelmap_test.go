@@ -21,7 +21,7 @@ func TestLabelMap(t *testing.T) {
 		label := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0x7f, 0x80, 0xff}), 0, 4)
 		model := map[string]string{}
 		var m, older labelMap
-		var olderDigest [32]byte
+		olderDigest := older.digest()
 		steps := rapid.IntRange(0, 40).Draw(t, "steps")
 		for i := range steps {
 			l := label.Draw(t, "label")

@@ -222,7 +222,6 @@ func TestStatusOfDelegatedCall(t *testing.T) {
 	n := startFake(t)
 	e := n.envelope("call", n.user)
 	n.certificate(n.post(callURL("v3", testCanister), e.Encode()))
-	session := newIdentity(t)
 	for name, c := range map[string]struct {
 		targets []candid.Principal
 		status  int
@@ -233,21 +232,10 @@ func TestStatusOfDelegatedCall(t *testing.T) {
 		"none in common": {[]candid.Principal{}, http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := candid.Delegation{Pubkey: session.PublicKeyDER(), Expiration: nanoseconds(time.Now().Add(time.Hour)), Targets: c.targets}
-			hash := d.Hash()
-			sig, err := n.user.Sign(append([]byte("\x1Aic-request-auth-delegation"), hash[:]...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.Signature = sig
-			read := n.envelope("read_state", nil, func(r *candid.Envelope) {
-				r.Sender = n.user.Principal()
+			session := n.delegate(candid.Delegation{Expiration: nanoseconds(time.Now().Add(time.Hour)), Targets: c.targets})
+			read := n.envelope("read_state", session, func(r *candid.Envelope) {
 				r.Paths = [][][]byte{labels("request_status", e.RequestID())}
 			})
-			if err := ic.Sign(read, session); err != nil {
-				t.Fatal(err)
-			}
-			read.SenderPubkey, read.Delegations = n.user.PublicKeyDER(), []candid.Delegation{d}
 			if r := n.post(readStateURL("v3", testCanister), read.Encode()); r.status != c.status {
 				t.Errorf("%d %q", r.status, r.body)
 			}

@@ -5,7 +5,6 @@
 /// stable: an upgrade keeps clients, queues and cursors. The configuration is the argument of the last installation or
 /// upgrade, or of a later `relay_configure`.
 
-import Array "mo:core/Array";
 import CertifiedData "mo:core/CertifiedData";
 import Error "mo:core/Error";
 import InternetComputer "mo:core/InternetComputer";
@@ -22,8 +21,8 @@ import Candid "Candid";
 import Clients "Clients";
 import Errors "Errors";
 import Feeds "Feeds";
+import Gateways "Gateways";
 import Hub "Hub";
-import Ring "Ring";
 import Settings "Settings";
 import Types "Types";
 
@@ -44,14 +43,6 @@ persistent actor class Relay(config : Types.Config) {
   };
   transient var timers : [Timer.TimerId] = [];
 
-  Feeds.configure(feeds, settings.feeds);
-  Feeds.restart(feeds);
-  Calls.restart(calls);
-  certify();
-  startTimers<system>();
-  // what an upgrade interrupted
-  ignore Timer.setTimer<system>(#nanoseconds 0, resume);
-
   // -- the CDK's methods ------------------------------------------------------------------------------------------
 
   public shared ({ caller }) func ws_open(args : Types.CanisterWsOpenArguments) : async Types.CanisterWsResult {
@@ -64,7 +55,7 @@ persistent actor class Relay(config : Types.Config) {
         if (isFirst) {
           // from here on the client's own messages wait until the feeds have found their ends
           Feeds.seekAll(feeds);
-          for (feed in feeds.all.values()) pullLater(feed);
+          for (feed in feeds.all.values()) await* pullLater(feed);
         };
         #Ok;
       };
@@ -86,27 +77,35 @@ persistent actor class Relay(config : Types.Config) {
       case (#ok(client)) client;
       case (#err(text)) return #Err(text);
     };
-    let target = switch (messageTarget(args.msg)) {
-      case (#ok(target)) target;
-      case (#err(text)) return #Err(text);
-    };
-    let result = Hub.accept(hub, settings, client, args.msg, now());
-    certify();
-    let contents = switch result {
-      case (#ok(contents)) contents;
-      case (#err(text)) return #Err(text);
-    };
-    switch target {
+    let route = if (settings.calls.size() == 0) null else ?settings.calls[0];
+    switch route {
+      // refused before it is taken in: it costs no sequence number
+      case (?call) if (not args.msg.is_service_message and not Calls.hasRoom(Calls.target(calls, call.target), 1, args.msg.content.size())) {
+        return #Err(Errors.targetBusy(call.target));
+      };
       case null {};
-      case (?(call, target)) {
+    };
+    let contents = switch (Hub.accept(hub, settings, client, args.msg, now())) {
+      case (#ok(contents)) contents;
+      case (#err(text)) {
+        certify();
+        return #Err(text);
+      };
+    };
+    certify();
+    if (contents.size() == 0) return #Ok;
+    switch route {
+      case null #Err(Errors.noCalls());
+      case (?call) {
+        let target = Calls.target(calls, call.target);
         for (content in contents.values()) {
           Calls.push(target, { target = call.target; method = call.method; argument = content; client = client.key });
         };
-        // the reply comes when the target has answered, which is the client's back-pressure
+        // the reply comes when the target has answered: this is the client's back-pressure
         await* work(target, contents.size());
+        #Ok;
       };
     };
-    #Ok;
   };
 
   public shared query ({ caller }) func ws_get_messages(args : Types.CanisterWsGetMessagesArguments) : async Types.CanisterWsGetMessagesResult {
@@ -142,7 +141,7 @@ persistent actor class Relay(config : Types.Config) {
       clients = Nat64.fromNat(Clients.size(hub.clients));
       feeds = Feeds.states(feeds);
       rejections = Calls.rejections(calls);
-      gateways = Hub.gatewayStates(hub);
+      gateways = Gateways.states(hub.gateways);
       calls_in_flight = Nat64.fromNat(inFlight);
       calls_waiting = Nat64.fromNat(waiting);
     };
@@ -170,18 +169,6 @@ persistent actor class Relay(config : Types.Config) {
 
   // -- calls of targets -------------------------------------------------------------------------------------------
 
-  /// Which call a message leads to. Refusals come before the message is taken in, so that they cost no sequence number.
-  func messageTarget(message : Types.WebsocketMessage) : { #ok : ?(Types.Call, Calls.Target); #err : Text } {
-    if (message.is_service_message and settings.calls.size() == 0) return #ok(null);
-    if (settings.calls.size() == 0) return #err(Errors.noCalls());
-    let call = settings.calls[0];
-    let target = Calls.target(calls, call.target);
-    if (not message.is_service_message and not Calls.hasRoom(target, 1, message.content.size())) {
-      return #err(Errors.targetBusy(call.target));
-    };
-    #ok(?(call, target));
-  };
-
   /// Starts up to `limit` calls of those that wait for a target, all at once, and waits for their replies.
   func work(target : Calls.Target, limit : Nat) : async* () {
     let started = List.empty<(Calls.Call, async Blob)>();
@@ -204,7 +191,7 @@ persistent actor class Relay(config : Types.Config) {
       } catch (e) failed(target, call, e);
     };
     // this message is done; what waits still goes on in one of its own
-    if (List.size(started) > 0) workLater(target);
+    if (List.size(started) > 0) await* workLater(target);
   };
 
   func failed(target : Calls.Target, call : Calls.Call, e : Error) {
@@ -212,16 +199,18 @@ persistent actor class Relay(config : Types.Config) {
     Calls.reject(calls, call, Calls.codeText(Error.code(e)), Error.message(e), now());
   };
 
-  func workLater(target : Calls.Target) {
+  /// Starts what waits for a target in a message of its own, so that nobody's reply is delayed by it.
+  func workLater(target : Calls.Target) : async* () {
     if (Calls.canStart(target) and not Feeds.holdsUp(feeds, target.principal)) {
-      ignore Timer.setTimer<system>(#nanoseconds 0, func() : async () { await* work(target, Calls.maxInFlight) });
+      try ignore async { await* work(target, Calls.maxInFlight) } catch _ {};
     };
   };
 
   // -- feeds --------------------------------------------------------------------------------------------------------
 
-  func pullLater(feed : Feeds.Feed) {
-    ignore Timer.setTimer<system>(#nanoseconds 0, func() : async () { ignore await* pull(feed) });
+  /// Starts a pull in a message of its own. Should that fail, the next acknowledgement tries again.
+  func pullLater(feed : Feeds.Feed) : async* () {
+    try ignore async { ignore await* pull(feed) } catch _ {};
   };
 
   /// Relays what is new in a feed. While one pull is under way, another only makes it look once more.
@@ -238,7 +227,7 @@ persistent actor class Relay(config : Types.Config) {
       if (feed.lastError != null or not feed.isWanted) break pages;
     };
     feed.isBusy := false;
-    workLater(Calls.target(calls, feed.target));
+    await* workLater(Calls.target(calls, feed.target));
     switch (feed.lastError) {
       case null #Ok(feed.cursor);
       case (?text) #Err(text);
@@ -346,9 +335,9 @@ persistent actor class Relay(config : Types.Config) {
   /// Goes on with what is unfinished: feeds that look for their end, and calls that wait.
   func resume_() : async* () {
     if (Clients.size(hub.clients) > 0) {
-      for (feed in feeds.all.values()) if (feed.isSeeking and not feed.isBusy) pullLater(feed);
+      for (feed in feeds.all.values()) if (feed.isSeeking and not feed.isBusy) await* pullLater(feed);
     };
-    for (target in Map.values(calls.targets)) workLater(target);
+    for (target in Map.values(calls.targets)) await* workLater(target);
   };
 
   // -- small things ---------------------------------------------------------------------------------------------------
@@ -360,4 +349,14 @@ persistent actor class Relay(config : Types.Config) {
   func isAdmin(caller : Principal) : Bool = Principal.isController(caller) or Settings.isAdmin(settings, caller);
 
   func isTrusted(caller : Principal) : Bool = isAdmin(caller) or Hub.isActiveGateway(hub, caller);
+
+  // -- start: after installation and after every upgrade ---------------------------------------------------------
+
+  Feeds.configure(feeds, settings.feeds);
+  Feeds.restart(feeds);
+  Calls.restart(calls);
+  certify();
+  startTimers<system>();
+  // what an upgrade interrupted
+  ignore Timer.setTimer<system>(#nanoseconds 0, resume);
 };

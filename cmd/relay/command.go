@@ -26,7 +26,8 @@ Exit codes: 0 stopped, 1 could not start or go on, 2 the configuration is
 wrong.`
 
 const examples = `  relay --config config.toml
-  relay check --config config.toml`
+  relay check --config config.toml
+  relay canister config --config config.toml`
 
 func newCommand() *cobra.Command {
 	var path string
@@ -59,7 +60,7 @@ func newCommand() *cobra.Command {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing to mend\n", path)
 			return err
 		},
-	})
+	}, newCanisterCommand(&path))
 	return root
 }
 

@@ -1,0 +1,281 @@
+package ic
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// Options configure a Client. Zero fields take their defaults.
+type Options struct {
+	// URL of the network's HTTP interface, such as https://icp-api.io. Required.
+	URL string
+	// Verifier checks replies to calls and state. It may be set later with
+	// SetVerifier; until then Call, ReadState and verified queries fail with ErrNoRootKey.
+	Verifier *Verifier
+	// VerifyQueries makes Query check the signature of the node that answered.
+	VerifyQueries bool
+
+	DialTimeout time.Duration // default 10 s
+	// Timeout bounds one HTTP request in all. Replicas hold synchronous calls for
+	// about 10 s. Default 30 s.
+	Timeout     time.Duration
+	IdleTimeout time.Duration // how long an unused connection is kept, default 90 s
+	MaxIdle     int           // connections kept for later, default 64
+	MaxReply    int64         // bytes of one answer, default 4 MiB
+
+	// MaxCertificateAge bounds the age of certificates, default 5 min.
+	MaxCertificateAge time.Duration
+	// PollInterval is the first pause between two looks at a request's status,
+	// default 250 ms. Pauses grow by half up to PollCap, default 2 s.
+	PollInterval, PollCap time.Duration
+
+	Now       func() time.Time  // default time.Now
+	Transport http.RoundTripper // default: a transport of the client's own
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.DialTimeout, 10*time.Second)
+	setDefault(&o.Timeout, 30*time.Second)
+	setDefault(&o.IdleTimeout, 90*time.Second)
+	setDefault(&o.MaxIdle, 64)
+	setDefault(&o.MaxReply, 4<<20)
+	setDefault(&o.MaxCertificateAge, 5*time.Minute)
+	setDefault(&o.PollInterval, 250*time.Millisecond)
+	setDefault(&o.PollCap, 2*time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+func setDefault[T ~int | ~int64](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Client talks to one network. It is safe for concurrent use; all requests share
+// one pool of connections.
+type Client struct {
+	opts     Options
+	base     string
+	http     *http.Client
+	own      *http.Transport // nil if the transport was given
+	verifier atomic.Pointer[Verifier]
+	nodes    *nodeKeys
+
+	call, query, readState endpoint
+}
+
+// endpoint remembers the newest version of an endpoint that the network has.
+type endpoint struct {
+	name     string
+	versions []int32 // newest first
+	current  atomic.Int32
+}
+
+// NewClient returns a client of the network at opts.URL. It connects to nothing yet.
+func NewClient(opts Options) (*Client, error) {
+	opts.setDefaults()
+	u, err := url.Parse(opts.URL)
+	if err != nil {
+		return nil, fmt.Errorf("network URL: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("network URL %q: expected http(s)://host[:port]", opts.URL)
+	}
+	c := &Client{opts: opts, base: strings.TrimRight(u.String(), "/"), nodes: newNodeKeys()}
+	c.call = endpoint{name: "call", versions: []int32{4, 3, 2}}
+	c.query = endpoint{name: "query", versions: []int32{3, 2}}
+	c.readState = endpoint{name: "read_state", versions: []int32{3, 2}}
+	c.verifier.Store(opts.Verifier)
+	transport := opts.Transport
+	if transport == nil {
+		c.own = newTransport(&opts)
+		transport = c.own
+	}
+	c.http = &http.Client{
+		Transport: transport,
+		// A redirected request would carry its signature to a host nobody named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+func newTransport(opts *Options) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   opts.DialTimeout,
+		ResponseHeaderTimeout: opts.Timeout,
+		IdleConnTimeout:       opts.IdleTimeout,
+		MaxIdleConns:          opts.MaxIdle,
+		MaxIdleConnsPerHost:   opts.MaxIdle,
+		ForceAttemptHTTP2:     true,
+		ReadBufferSize:        32 << 10,
+		WriteBufferSize:       32 << 10,
+	}
+}
+
+// Close closes unused connections. Requests under way go on.
+func (c *Client) Close() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}
+
+// URL is the network's URL without a slash at its end.
+func (c *Client) URL() string { return c.base }
+
+// SetVerifier sets the verifier of replies, for networks whose root key is only
+// known once they run.
+func (c *Client) SetVerifier(v *Verifier) { c.verifier.Store(v) }
+
+// Verifier returns the verifier, nil if there is none yet.
+func (c *Client) Verifier() *Verifier { return c.verifier.Load() }
+
+// Status is what a network says about itself. Nothing of it is certified.
+type Status struct {
+	RootKey []byte // DER; only development networks send it
+	Version string // "impl_version", may be empty
+	Health  string // "replica_health_status", may be empty
+}
+
+// Status asks the network for its status.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	body, _, err := c.do(ctx, http.MethodGet, "/api/v2/status", nil)
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
+	s, err := decodeStatus(body)
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
+	}
+	return s, nil
+}
+
+// post sends an envelope to the newest version of an endpoint that the network
+// has. A 404 of one version leads to the next older one, which is remembered
+// once it exists; the last version's 404 is an answer.
+func (c *Client) post(ctx context.Context, e *endpoint, effective candid.Principal, envelope []byte) (body []byte, status int, err error) {
+	known := e.current.Load()
+	for i, version := range e.versions {
+		if known != 0 && version > known {
+			continue
+		}
+		path := "/api/v" + strconv.Itoa(int(version)) + "/canister/" + effective.String() + "/" + e.name
+		body, status, err = c.do(ctx, http.MethodPost, path, envelope)
+		if i < len(e.versions)-1 && missingEndpoint(err) {
+			continue
+		}
+		if !missingEndpoint(err) && answered(err) {
+			e.current.CompareAndSwap(known, version)
+		}
+		break
+	}
+	return body, status, err
+}
+
+// missingEndpoint reports a status that servers give for paths they do not know.
+func missingEndpoint(err error) bool {
+	var h *HTTPError
+	return errors.As(err, &h) && (h.Status == http.StatusNotFound || h.Status == http.StatusMethodNotAllowed)
+}
+
+// answered reports whether a server answered something about the request.
+func answered(err error) bool {
+	var h *HTTPError
+	return err == nil || errors.As(err, &h) && h.Status < 500
+}
+
+// maxErrorText bounds how much of an error page is kept.
+const maxErrorText = 512
+
+// do sends one HTTP request. Statuses other than 200 and 202 are *HTTPError.
+func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]byte, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
+	if err != nil {
+		return nil, 0, errRequest{err}
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/cbor")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, 0, transportError(ctx, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing is left to lose
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
+		return nil, resp.StatusCode, readHTTPError(resp, c.opts.Now())
+	}
+	answer, err := readBody(resp, c.opts.MaxReply)
+	if err != nil {
+		return nil, resp.StatusCode, transportError(ctx, err)
+	}
+	return answer, resp.StatusCode, nil
+}
+
+// transportError prefers the context's reason to the transport's wording of it,
+// so that a cancelled caller and a slow network can be told apart.
+func transportError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+func readBody(resp *http.Response, limit int64) ([]byte, error) {
+	if resp.ContentLength > limit {
+		return nil, fmt.Errorf("answer of %d bytes, at most %d allowed", resp.ContentLength, limit)
+	}
+	var buf bytes.Buffer
+	if resp.ContentLength > 0 {
+		buf.Grow(int(resp.ContentLength) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if n > limit {
+		return nil, fmt.Errorf("answer of more than %d bytes", limit)
+	}
+	return buf.Bytes(), nil
+}
+
+func readHTTPError(resp *http.Response, now time.Time) error {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorText))
+	e := &HTTPError{Status: resp.StatusCode, Text: strings.Map(printable, strings.ToValidUTF8(string(text), "?"))}
+	e.Text = strings.TrimSpace(e.Text)
+	after := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(after, 10, 31); err == nil {
+		e.RetryAfter = time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+	} else if at, err := http.ParseTime(after); err == nil && at.After(now) {
+		e.RetryAfter = at.Sub(now)
+	}
+	return e
+}
+
+// printable keeps control characters of strangers out of logs.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
