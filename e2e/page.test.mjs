@@ -77,8 +77,8 @@ if (chromiumPath() === null) {
       await ann.getByText("Please give a name.").waitFor(WAIT);
       await ann.getByText("Please write something.").waitFor(WAIT);
       assert.equal(await ann.locator("#author").getAttribute("aria-invalid"), "true");
-      await write(ann, "Ann", "x".repeat(1003));
-      await ann.getByText("The entry is 3 characters too long: at most 1000.").waitFor(WAIT);
+      await write(ann, "Ann", "x".repeat(2003));
+      await ann.getByText("The entry is 3 characters too long: at most 2000.").waitFor(WAIT);
       await ann.getByText("3 characters too many").waitFor(WAIT);
       assert.equal(await ann.getByText("Please give a name.").isVisible(), false);
       assert.equal(await ann.locator("#entries li").count(), 3);

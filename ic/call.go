@@ -15,6 +15,9 @@ type Outcome struct {
 	// Accepted is set if the network took the call, but has not said yet how it
 	// ended: it may still be executed, rejected or dropped.
 	Accepted bool
+	// Asynchronous is set with Accepted if the network has no synchronous calls:
+	// submitting again will not bring the reply.
+	Asynchronous bool
 	// Reply is the canister's reply otherwise, verified.
 	Reply []byte
 }
@@ -47,7 +50,7 @@ func (c *Client) submit(ctx context.Context, effective candid.Principal, envelop
 		return Outcome{}, err
 	}
 	if status == http.StatusAccepted {
-		return Outcome{Accepted: true}, nil
+		return Outcome{Accepted: true, Asynchronous: c.call.current.Load() == 2}, nil
 	}
 	answer, err := decodeCallAnswer(body)
 	if err != nil {
@@ -163,7 +166,7 @@ func (c *Client) callAndWait(ctx context.Context, id Identity, effective candid.
 		if !Retryable(err) || attempt == submitAttempts {
 			return nil, err
 		}
-		if err := pause.wait(ctx, retryAfter(err)); err != nil {
+		if err := pause.wait(ctx, RetryAfter(err)); err != nil {
 			return nil, err
 		}
 	}
@@ -190,7 +193,7 @@ func (c *Client) waitForReply(ctx context.Context, id Identity, effective candid
 		case !Retryable(err):
 			return nil, err
 		default:
-			retry = retryAfter(err)
+			retry = RetryAfter(err)
 		}
 		if err := pause.wait(ctx, retry); err != nil {
 			return nil, err
@@ -217,7 +220,8 @@ func (b *backoff) wait(ctx context.Context, atLeast time.Duration) error {
 // maxRetryAfter bounds how long a server can make us wait by asking for it.
 const maxRetryAfter = 30 * time.Second
 
-func retryAfter(err error) time.Duration {
+// RetryAfter returns the pause that a server asked for, 0 if it did not.
+func RetryAfter(err error) time.Duration {
 	var h *HTTPError
 	if errors.As(err, &h) {
 		return h.RetryAfter

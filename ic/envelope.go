@@ -18,6 +18,8 @@ var (
 	ErrExpired = errors.New("request has expired")
 	// ErrExpiryTooFar reports a request that expires later than replicas accept.
 	ErrExpiryTooFar = errors.New("request expires too far in the future")
+	// ErrDelegation reports a chain of delegations that does not allow the request.
+	ErrDelegation = errors.New("invalid delegation")
 )
 
 // CheckExpiry checks that a request expires after now and not more than MaxExpiryAhead later.
@@ -89,21 +91,21 @@ func VerifyEnvelope(e *candid.Envelope, now time.Time, opts ...VerifyOption) err
 // verifyDelegations follows the chain and returns the key that signed the request.
 func verifyDelegations(e *candid.Envelope, now time.Time, o *verifyOptions) ([]byte, error) {
 	if len(e.Delegations) > candid.MaxDelegations {
-		return nil, fmt.Errorf("%d delegations, at most %d allowed", len(e.Delegations), candid.MaxDelegations)
+		return nil, fmt.Errorf("%w: %d delegations, at most %d allowed", ErrDelegation, len(e.Delegations), candid.MaxDelegations)
 	}
 	der := e.SenderPubkey
 	for i := range e.Delegations {
 		d := &e.Delegations[i]
 		if err := checkDelegation(e, i, now, o); err != nil {
-			return nil, fmt.Errorf("delegation %d: %w", i+1, err)
+			return nil, fmt.Errorf("%w %d: %w", ErrDelegation, i+1, err)
 		}
 		key, err := parsePublicKey(der, o.verifier)
 		if err != nil {
-			return nil, fmt.Errorf("delegation %d: %w", i+1, err)
+			return nil, fmt.Errorf("%w %d: %w", ErrDelegation, i+1, err)
 		}
 		hash := d.Hash()
 		if err := key.verify(append([]byte(sepDelegation), hash[:]...), d.Signature); err != nil {
-			return nil, fmt.Errorf("delegation %d: %w", i+1, err)
+			return nil, fmt.Errorf("%w %d: %w", ErrDelegation, i+1, err)
 		}
 		der = d.Pubkey
 	}

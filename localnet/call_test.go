@@ -137,7 +137,7 @@ func TestCallThatIsNotAccepted(t *testing.T) {
 		text         string
 	}{
 		{"no such canister", "reply", absentCanister, 3, "IC0301", "Canister " + absentCanister.String() + " not found"},
-		{"inspect_message refused", "refuse", testCanister, 4, "IC0516", "inspected and refused"},
+		{"inspect_message refused", "refuse", testCanister, 4, "IC0406", "inspected and refused"},
 	}
 	for _, c := range cases {
 		for _, version := range []string{"v2", "v3", "v4"} {

@@ -53,20 +53,23 @@ type dataCertificate struct {
 	encoded   []byte
 }
 
-// state returns the present state, signed. All that has happened before the
-// call is in it: answered calls, certified data, new canisters.
+// state returns a signed state. All that has happened before the call is in it:
+// answered calls, certified data, new canisters.
 func (c *certifier) state() (*snapshot, error) {
+	// Versions grow. They are read before the mutex is taken, so that all who wait
+	// for it while one signs are content with the next signature.
+	machineVersion, requestVersion := c.machine.Version(), c.requests.view().version
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	// The version is read first: what changes after that makes the next state differ.
-	machineVersion := c.machine.Version()
-	requests := c.requests.view()
-	if l := c.last; l != nil && l.machineVersion == machineVersion && l.requestVersion == requests.version {
+	if l := c.last; l != nil && l.machineVersion >= machineVersion && l.requestVersion >= requestVersion {
 		if age := now.Sub(l.time); age >= 0 && age < stateAge {
 			return l, nil
 		}
 	}
+	// Here, too, first the version: what changes after that makes the next state differ.
+	machineVersion = c.machine.Version()
+	requests := c.requests.view()
 	if c.last == nil || c.last.machineVersion != machineVersion {
 		c.refresh()
 	}

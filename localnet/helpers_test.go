@@ -50,7 +50,7 @@ func (f *fakeMachine) Submit(in execution.Ingress, done func(execution.Result)) 
 	case !exists && in.Canister != candid.ManagementCanister:
 		return &execution.Reject{Code: 3, Text: "Canister " + in.Canister.String() + " not found", ErrorCode: "IC0301"}
 	case in.Method == "refuse":
-		return &execution.Reject{Code: 4, Text: "inspected and refused", ErrorCode: "IC0516"}
+		return &execution.Reject{Code: 4, Text: "inspected and refused", ErrorCode: "IC0406"}
 	case in.Method == "full":
 		return fmt.Errorf("the queue is full")
 	}

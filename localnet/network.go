@@ -34,6 +34,19 @@ type Options struct {
 	Now func() time.Time
 }
 
+func (o Options) withDefaults() Options {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
 // machine is what the HTTP interface needs of the canisters' machine.
 type machine interface {
 	Submit(in execution.Ingress, done func(execution.Result)) error
@@ -78,15 +91,7 @@ type Network struct {
 // start only: the network runs until Close. If the address is taken, the error
 // names it and wraps the system's.
 func Start(ctx context.Context, opts Options) (*Network, error) {
-	if opts.Listen == "" {
-		opts.Listen = "127.0.0.1:0"
-	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts = opts.withDefaults()
 	// The address first: it is what usually goes wrong, and costs nothing.
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", opts.Listen)

@@ -52,10 +52,10 @@ func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelop
 	ctx, cancel := context.WithDeadline(ctx, env.Expiry)
 	defer cancel()
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
-		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID)
+		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID, nil)
 		var pause time.Duration
 		switch {
-		case err == nil && outcome.Replied:
+		case err == nil && !outcome.Accepted:
 			return readResult(method, outcome.Reply)
 		case err == nil && outcome.Asynchronous:
 			return nil // this network never answers a forwarded call; the open message will tell
@@ -107,11 +107,7 @@ func readResult(method string, reply []byte) error {
 // canister no longer knows the client, which is what Close is for.
 func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
 	reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
-	var reject *ic.RejectError
-	switch {
-	case errors.As(err, &reject):
-		return fmt.Errorf("ws_close: %w", err)
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("ws_close: %w", err)
 	}
 	err = readResult("ws_close", reply)

@@ -38,7 +38,7 @@ func newCanisterCommand(configPath *string) *cobra.Command {
 			if isTerminal(cmd.OutOrStdout()) {
 				return errors.New("this is a binary file: redirect it, for example `relay canister wasm > relay.wasm`")
 			}
-			_, err := cmd.OutOrStdout().Write(canister.RelayWasm)
+			_, err := cmd.OutOrStdout().Write(canister.Wasm())
 			return err
 		},
 	}, &cobra.Command{
@@ -46,7 +46,7 @@ func newCanisterCommand(configPath *string) *cobra.Command {
 		Short: "Write the relay canister's Candid interface",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), canister.RelayDid)
+			_, err := io.WriteString(cmd.OutOrStdout(), canister.Interface())
 			return err
 		},
 	}, &cobra.Command{

@@ -106,16 +106,23 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 		err = fmt.Errorf("gateway: %w", err)
 	case <-ctx.Done():
 		log.Info("stopping")
-		gateway.Stop(context.Background())
-		shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if server.Shutdown(shutdown) != nil {
-			_ = server.Close()
-		}
-		<-served
 	}
 	gateway.Stop(context.Background())
+	if shutdownErr := shutdown(server); shutdownErr != nil {
+		log.Warn("HTTP server did not stop in time", "error", shutdownErr)
+	}
 	<-checked
+	return err
+}
+
+// shutdown lets HTTP requests under way finish, for a while.
+func shutdown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if err != nil {
+		_ = server.Close()
+	}
 	return err
 }
 

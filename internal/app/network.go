@@ -147,7 +147,7 @@ func (n *network) module(cfg *config.Config, c config.Canister, gateway candid.P
 		}
 		settings.Admins = append(settings.Admins, gateway)
 		arg, err = settings.Argument()
-		return canister.RelayWasm, arg, err
+		return canister.Wasm(), arg, err
 	}
 	return nil, nil, fmt.Errorf(`no route with adapter = "relay" leads to %q, so the relay canister would have nothing to do`, c.Name)
 }

@@ -180,3 +180,6 @@ func (c *cleanupFailed) Unwrap() error { return c.callback }
 func canisterNotFound(id candid.Principal) *Reject {
 	return reject(icCanisterNotFound, "Canister %s not found", id)
 }
+
+// errStale ends a query whose certificate belongs to a newer state than it reads.
+var errStale = errors.New("the state changed while the query ran")

@@ -1,7 +1,7 @@
 // The form: checks what is written before it is sent, and watches until it comes back as an entry.
 
-const MAX_AUTHOR = 60;
-const MAX_TEXT = 1_000;
+const MAX_AUTHOR = 40;
+const MAX_TEXT = 2_000;
 // A post is a call, then a feed read: some seconds on a real network.
 const CONFIRM_MS = 20_000;
 

@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/icrelay/icrelay/bridge/adaptertest"
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/canister"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/testnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var entryType = candid.RecordOf(
+	candid.Field{Label: "author", Type: candid.TextType},
+	candid.Field{Label: "text", Type: candid.TextType},
+)
+
+func entry(t testing.TB, author, text string) []byte {
+	t.Helper()
+	raw, err := candid.NewBuilder().Add(entryType, candid.Fields{"author": author, "text": text}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// A stage is a network with a guestbook and a relay canister in front of it.
+type stage struct {
+	*testnet.Network
+	guestbook, relay candid.Principal
+	gateway          ic.Identity
+	settings         Settings
+}
+
+func newStage(t *testing.T, change func(*stage)) *stage {
+	t.Helper()
+	s := &stage{Network: testnet.Start(t), gateway: testnet.Identity(t)}
+	s.guestbook, s.relay = s.Create(), s.Create()
+	s.settings = Settings{
+		Calls:         []Target{{s.guestbook, "post"}},
+		Feeds:         []Target{{s.guestbook, "since"}},
+		Admins:        []candid.Principal{s.gateway.Principal()},
+		WatchInterval: 20 * time.Millisecond,
+	}
+	if change != nil {
+		change(s)
+	}
+	s.InstallFile(s.guestbook, "examples/motoko/guestbook/guestbook.wasm", candid.EncodeEmpty())
+	arg, err := s.settings.Argument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.InstallCode(s.relay, canister.Wasm(), arg)
+	return s
+}
+
+// The suite over the relay canister in front of an ordinary canister.
+func TestConformance(t *testing.T) {
+	adaptertest.Run(t, func(t *testing.T) adaptertest.Target {
+		s := newStage(t, nil)
+		// Nobody watches here, so the guestbook's entries do not come back as messages.
+		return adaptertest.Target{
+			Adapter:     New(s.Client, s.gateway, s.settings, slog.New(slog.DiscardHandler)),
+			Canister:    s.relay,
+			Gateway:     s.gateway.Principal(),
+			Verifier:    s.Verifier,
+			Unrelated:   New(s.Client, testnet.Identity(t), s.settings, slog.New(slog.DiscardHandler)),
+			Unreachable: New(s.DeadClient(), s.gateway, s.settings, slog.New(slog.DiscardHandler)),
+			Missing:     candid.Principal("\x00\x00\x00\x00\x00\x00\xff\xff\x01\x01"),
+			Content:     func(n int) []byte { return entry(t, "somebody", fmt.Sprint(n)) },
+		}
+	})
+}
+
+// lines is a log that tests can read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) contains(part string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), part)
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20s: %s", what)
+		}
+	}
+}
+
+// watch runs Watch until the test ends and returns the count of its signals.
+func (s *stage) watch(t *testing.T, adapter *Adapter) (changes func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	n := 0
+	done := make(chan error, 1)
+	go func() {
+		done <- adapter.Watch(ctx, s.relay, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			n++
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && ctx.Err() == nil {
+			t.Errorf("Watch: %v", err)
+		}
+	})
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return n
+	}
+}
+
+// What is posted to the guestbook by anybody is pulled because the gateway watches.
+func TestWatch(t *testing.T) {
+	s := newStage(t, nil)
+	adapter := New(s.Client, s.gateway, s.settings, slog.New(slog.DiscardHandler))
+	if err := adapter.Check(t.Context(), s.relay); err != nil {
+		t.Fatal(err)
+	}
+	changes := s.watch(t, adapter)
+	if _, err := s.Client.Call(t.Context(), ic.AnonymousIdentity{}, s.guestbook, "post", entry(t, "ann", "hello")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the watch has the entry pulled", func() bool { return changes() > 0 })
+}
+
+// A feed that does not work is one sentence in the log, at the check and while
+// watching, and the other feeds go on.
+func TestBadFeeds(t *testing.T) {
+	tests := []struct {
+		name, method, want string
+	}{
+		{"no such method", "sinse", "sinse"},
+		{"not a vec", "about", "must be a query (nat) -> (vec T)"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, func(s *stage) {
+				odd := s.Create()
+				s.InstallFile(odd, "e2e/canisters/odd/odd.wasm", candid.EncodeEmpty())
+				s.settings.Feeds = append([]Target{{odd, test.method}}, s.settings.Feeds...)
+			})
+			log := new(lines)
+			adapter := New(s.Client, s.gateway, s.settings, slog.New(slog.NewTextHandler(log, nil)))
+			if err := adapter.Check(t.Context(), s.relay); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Check = %v, want %q in it", err, test.want)
+			}
+			changes := s.watch(t, adapter)
+			eventually(t, "the log names the feed", func() bool { return log.contains(test.want) })
+			if _, err := s.Client.Call(t.Context(), ic.AnonymousIdentity{}, s.guestbook, "post", entry(t, "ann", "hello")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the other feed goes on", func() bool { return changes() > 0 })
+		})
+	}
+}

@@ -1,0 +1,79 @@
+// Builds every canister of this repository with the npm package `motoko`.
+//
+//   node canister/build.mjs           writes the .wasm and .did files
+//   node canister/build.mjs --check   compares instead, and fails when a committed file is not what its sources give
+//
+// The output depends only on the sources and on the version of `motoko`, which package.json pins.
+
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+const require = createRequire(import.meta.url);
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** source: the actor; out: where .wasm and .did go, without the extension. */
+export const canisters = [
+  { source: "canister/src/Main.mo", out: "canister/relay" },
+  { source: "examples/motoko/guestbook/guestbook.mo", out: "examples/motoko/guestbook/guestbook" },
+  { source: "e2e/canisters/echo/echo.mo", out: "e2e/canisters/echo/echo" },
+  { source: "e2e/canisters/faulty/faulty.mo", out: "e2e/canisters/faulty/faulty" },
+];
+
+/** The compiler with mo:core and all Motoko files of `folders` (paths relative to the root) loaded. */
+export function compiler(folders) {
+  const motoko = require("motoko").default ?? require("motoko");
+  motoko.loadPackage(require("motoko/packages/latest/core.json"));
+  // wasm32 with classical persistence: the embedded network runs 32-bit memories only
+  motoko.compiler.gcFlags("classicOP");
+  motoko.setPublicMetadata(["candid:service", "candid:args"]);
+  for (const folder of folders) {
+    for (const name of readdirSync(join(root, folder))) {
+      if (name.endsWith(".mo")) motoko.write(`${folder}/${name}`, readFileSync(join(root, folder, name), "utf8"));
+    }
+  }
+  return motoko;
+}
+
+/** Compiles one actor. Warnings are errors here: a committed canister has none. */
+export function build(motoko, source) {
+  const problems = motoko.check(source).map(
+    ({ source: file, range, message }) => `${file}:${range.start.line + 1}:${range.start.character + 1}: ${message}`,
+  );
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+  const { wasm } = motoko.wasm(source, "ic");
+  return { wasm: Buffer.from(wasm), did: Buffer.from(motoko.candid(source).trimEnd() + "\n") };
+}
+
+function main(args) {
+  const check = args.includes("--check");
+  const motoko = compiler(["canister/src", ...new Set(canisters.map(({ source }) => dirname(source)))]);
+  let stale = [];
+  for (const { source, out } of canisters) {
+    const built = build(motoko, source);
+    for (const [extension, content] of Object.entries(built)) {
+      const file = join(root, `${out}.${extension}`);
+      if (!check) {
+        writeFileSync(file, content);
+        console.log(`${relative(root, file)}: ${content.length} bytes`);
+      } else if (!committed(file)?.equals(content)) stale.push(relative(root, file));
+    }
+  }
+  if (stale.length > 0) {
+    console.error(`Not what the sources give: ${stale.join(", ")}. Run "make canister" and commit the result.`);
+    return 1;
+  }
+  if (check) console.log(`${canisters.length} canisters are what their sources give`);
+  return 0;
+}
+
+function committed(file) {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = main(process.argv.slice(2));

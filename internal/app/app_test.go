@@ -1,0 +1,312 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/client"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/config"
+	"github.com/icrelay/icrelay/internal/testnet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// load writes the text as config.toml into a folder and loads it. {root} is
+// the project's folder.
+func load(t *testing.T, text string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{root}", testnet.Root())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+const guestbook = `
+[gateway]
+listen = "127.0.0.1:0"
+[network]
+listen = "127.0.0.1:0"
+[[network.canister]]
+name = "guestbook"
+wasm = "{root}/examples/motoko/guestbook/guestbook.wasm"
+[[network.canister]]
+name = "relay"
+wasm = "builtin:relay"
+[[route]]
+canister = "relay"
+adapter = "relay"
+relay.call = [{ target = "guestbook", method = "post" }]
+relay.feed = [{ target = "guestbook", method = "since" }]
+relay.watch_interval = "50ms"
+`
+
+// A running relay, as a user starts it.
+type running struct {
+	*testing.T
+	url      string // of the gateway, http
+	info     bridge.Info
+	verifier *ic.Verifier
+	stop     func() error // returns what Run returned
+}
+
+func start(t *testing.T, cfg *config.Config) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	done := make(chan error, 1)
+	go func() {
+		err := Run(ctx, cfg, writer, log)
+		_ = writer.CloseWithError(io.EOF)
+		done <- err
+	}()
+	r := &running{T: t}
+	stopped := false
+	r.stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(30 * time.Second):
+			t.Fatal("Run does not return")
+			return nil
+		}
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+
+	printed := make(map[string]string)
+	lines := bufio.NewScanner(reader)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		printed[name] = strings.TrimSpace(value)
+		if strings.HasPrefix(printed["canister"], "relay") || (len(cfg.Network.Canisters) == 0 && name == "network") {
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, reader) }() // ends with the pipe
+	r.url = strings.TrimSuffix(printed["page"], "/")
+	if r.url == "" {
+		t.Fatalf("Run printed %v; it ended with %v", printed, r.stop())
+	}
+	r.get("/info", &r.info)
+	if r.info.GatewayPrincipal != printed["gateway"] || r.info.Network.URL != printed["network"] {
+		t.Errorf("printed %v, info says %+v", printed, r.info)
+	}
+	rootKey, err := hex.DecodeString(r.info.Network.RootKeyHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.verifier, err = ic.NewVerifier(rootKey); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *running) get(path string, v any) {
+	r.Helper()
+	response, err := http.Get(r.url + path)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		r.Fatalf("GET %s: %s", path, response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(v); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *running) canister(name string) candid.Principal {
+	r.Helper()
+	id, err := candid.ParsePrincipal(r.info.Canisters[name])
+	if err != nil {
+		r.Fatalf("canister %s: %v", name, err)
+	}
+	return id
+}
+
+func (r *running) dial() *client.Conn {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	conn, err := client.Dial(ctx, client.Options{
+		URL:      "ws" + strings.TrimPrefix(r.url, "http"),
+		Canister: r.canister("relay"),
+		Identity: testnet.Identity(r),
+		Verifier: r.verifier,
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func entry(t testing.TB, author, text string) []byte {
+	t.Helper()
+	raw, err := candid.NewBuilder().Add(candid.RecordOf(
+		candid.Field{Label: "author", Type: candid.TextType},
+		candid.Field{Label: "text", Type: candid.TextType},
+	), candid.Fields{"author": author, "text": text}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The whole thing: two clients chat through a canister that knows nothing of WebSockets.
+func TestGuestbook(t *testing.T) {
+	r := start(t, load(t, guestbook))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conns := []*client.Conn{r.dial(), r.dial()}
+	const each = 20
+	for who, conn := range conns {
+		for n := range each {
+			if err := conn.Send(ctx, entry(t, fmt.Sprint("author ", who), fmt.Sprint(n))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for who, conn := range conns {
+		next := make(map[string]int)
+		for range 2 * each {
+			raw, err := conn.Receive(ctx)
+			if err != nil {
+				t.Fatalf("client %d: %v", who, err)
+			}
+			values, err := candid.Decode(raw, candid.Limits{})
+			if err != nil || len(values) != 1 {
+				t.Fatalf("client %d got %x: %v", who, raw, err)
+			}
+			author, _ := values[0].Field("author").Text()
+			text, _ := values[0].Field("text").Text()
+			if text != fmt.Sprint(next[author]) {
+				t.Fatalf("client %d got %s of %s, want %d", who, text, author, next[author])
+			}
+			next[author]++
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	for who, conn := range conns {
+		select {
+		case <-conn.Done():
+		case <-ctx.Done():
+			t.Fatalf("client %d was not closed at the stop", who)
+		}
+		if err := conn.Err(); err == nil || !strings.Contains(err.Error(), "1001") {
+			t.Errorf("client %d ended with %v, want close code 1001", who, err)
+		}
+	}
+}
+
+// A taken port is explained with the setting that chose it.
+func TestTakenPorts(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	address := listener.Addr().String()
+	for setting, text := range map[string]string{
+		"gateway.listen": strings.Replace(guestbook, `"127.0.0.1:0"`, `"`+address+`"`, 1),
+		"network.listen": strings.Replace(guestbook, "[network]\nlisten = \"127.0.0.1:0\"", "[network]\nlisten = \""+address+`"`, 1),
+	} {
+		t.Run(setting, func(t *testing.T) {
+			err := Run(t.Context(), load(t, text), io.Discard, slog.New(slog.DiscardHandler))
+			if err == nil || !strings.HasPrefix(err.Error(), setting+": "+address+" is in use") {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+}
+
+func TestNetworkNotThere(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + listener.Addr().String()
+	_ = listener.Close()
+	cfg := load(t, "[gateway]\nlisten = \"127.0.0.1:0\"\n[network]\nurl = \""+url+"\"\n[[route]]\ncanister = \"*\"\nadapter = \"cdk\"\n")
+	if err := Run(t.Context(), cfg, io.Discard, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "network.url: ") {
+		t.Errorf("err = %v, want one that names network.url", err)
+	}
+}
+
+// The gateway beside a network that runs on its own, found by URL.
+func TestNetworkByURL(t *testing.T) {
+	network := testnet.Start(t)
+	cfg := load(t, "[gateway]\nlisten = \"127.0.0.1:0\"\n[network]\nurl = \""+network.URL()+"\"\n[[route]]\ncanister = \"*\"\nadapter = \"cdk\"\n")
+	r := start(t, cfg)
+	if r.info.Network.RootKeyHex != hex.EncodeToString(network.RootKey()) {
+		t.Error("the root key is not the network's")
+	}
+	if len(r.info.Routes) != 1 || r.info.Routes[0] != (bridge.RouteInfo{Canister: "*", Adapter: "cdk"}) {
+		t.Errorf("routes = %v", r.info.Routes)
+	}
+}
+
+func TestRelayArgument(t *testing.T) {
+	cfg := load(t, strings.Split(guestbook, "[network]")[0]+`
+[network]
+url = "https://icp-api.io"
+[[route]]
+canister = "ryjl3-tyaaa-aaaaa-aaaba-cai"
+adapter = "relay"
+relay.call = [{ target = "qoctq-giaaa-aaaaa-aaaea-cai", method = "post" }]
+`)
+	text, err := RelayArgument(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, created, err := ic.LoadOrCreateIdentity(cfg.Gateway.Identity)
+	if err != nil || created {
+		t.Fatalf("identity created again: %v, %v", created, err)
+	}
+	for _, want := range []string{
+		`record { target = principal "qoctq-giaaa-aaaaa-aaaea-cai"; method = "post" };`,
+		fmt.Sprintf("admins = vec { principal %q };", identity.Principal()),
+		"ack_interval_ms = null;",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	if _, err := RelayArgument(load(t, guestbook)); err == nil || !strings.Contains(err.Error(), "principals") {
+		t.Errorf("names of embedded canisters: %v", err)
+	}
+}
