@@ -29,8 +29,9 @@ type hub struct {
 // A member is a session in a hub.
 type member struct {
 	session *session
-	opened  time.Time // when the canister said Ok; zero before
+	open    bool      // the canister said Ok
 	greeted bool      // a message has come for it
+	waiting time.Time // since when an open member waits to be greeted
 }
 
 func newHub(g *Gateway, canister candid.Principal, route *Route) *hub {
@@ -60,7 +61,8 @@ func (h *hub) join(key candid.ClientKey, s *session) bool {
 func (h *hub) opened(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sessions[s.key].opened = time.Now()
+	m := h.sessions[s.key]
+	m.open, m.waiting = true, time.Now()
 	h.open++
 	if !h.polling {
 		h.polling = true
@@ -72,7 +74,7 @@ func (h *hub) opened(s *session) {
 // leave forgets a session that has ended and tells the canister.
 func (h *hub) leave(ctx context.Context, s *session) {
 	h.mu.Lock()
-	if m := h.sessions[s.key]; m != nil && !m.opened.IsZero() {
+	if m := h.sessions[s.key]; m != nil && m.open {
 		h.open--
 	}
 	delete(h.sessions, s.key)
@@ -129,13 +131,15 @@ func (h *hub) idle() bool {
 }
 
 // ungreeted returns the sessions that have been open for a while without a
-// message, although a canister's first message is certain.
+// message, although a canister's first message is certain. Their wait begins
+// anew, so that the question is asked once in a while and not at every poll.
 func (h *hub) ungreeted(patience time.Duration) map[candid.ClientKey]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var keys map[candid.ClientKey]bool
 	for key, m := range h.sessions {
-		if !m.greeted && !m.opened.IsZero() && time.Since(m.opened) > patience {
+		if m.open && !m.greeted && time.Since(m.waiting) > patience {
+			m.waiting = time.Now()
 			if keys == nil {
 				keys = make(map[candid.ClientKey]bool)
 			}

@@ -73,6 +73,10 @@ func (p *printer) value(v Value) {
 }
 
 func (p *printer) list(name string, v Value) {
+	if len(v.elems) == 0 {
+		p.put(name + " {}")
+		return
+	}
 	p.put(name + " {")
 	for i, e := range v.elems {
 		if p.cut {

@@ -6,10 +6,10 @@ import { AnonymousIdentity } from "@dfinity/agent";
 import { IDL } from "@dfinity/candid";
 import { Secp256k1KeyIdentity } from "@dfinity/identity-secp256k1";
 import { Principal } from "@dfinity/principal";
-import { GuestbookMessage, wire } from "./lib/interfaces.mjs";
+import { actor, GuestbookMessage, relayInterface, wire } from "./lib/interfaces.mjs";
 import { connectRaw } from "./lib/raw.mjs";
-import { guestbookConfig, heads, runToExit, startRelay } from "./lib/relay.mjs";
-import { openStock } from "./lib/stock.mjs";
+import { FAULTY_WASM, guestbookConfig, heads, runToExit, startRelay } from "./lib/relay.mjs";
+import { newStock, openStock } from "./lib/stock.mjs";
 import { until } from "./lib/wait.mjs";
 
 test("a bad configuration is refused with every problem, its key and line", async (t) => {
@@ -266,31 +266,81 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
   });
 });
 
-for (const { name, feed, log } of [
-  { name: "does not exist", feed: ["guestbook", "nosuch"], log: /nosuch/ },
-  { name: "is no query", feed: ["guestbook", "post"], log: /post/ },
-  { name: "takes another argument", feed: ["relay", "ws_get_messages"], log: /ws_get_messages/ },
+for (const { name, feed, says } of [
+  { name: "does not exist", feed: ["guestbook", "nosuch"], says: /nosuch/ },
+  { name: "is no query", feed: ["guestbook", "post"], says: /post/ },
+  { name: "returns no vec", feed: ["faulty", "textSince"], says: /textSince.*(text|vec)/ },
+  { name: "takes another argument", feed: ["faulty", "ws_get_messages"], says: /ws_get_messages/ },
+  { name: "always fails", feed: ["faulty", "trapSince"], says: /trapSince.*trapped on purpose/ },
 ]) {
-  test(`a feed method that ${name}: the log says it, the other feed works`, async (t) => {
-    const relay = await startRelay(t, guestbookConfig({ feeds: [["guestbook", "since"], feed] }));
+  test(`a feed method that ${name}: the log and the relay canister say it, the other feed works`, async (t) => {
+    const admin = Secp256k1KeyIdentity.generate();
+    const relay = await startRelay(t, guestbookConfig({
+      canisters: { faulty: FAULTY_WASM },
+      admins: [admin.getPrincipal().toText()],
+      feeds: [["guestbook", "since"], feed],
+    }));
     const client = await openStock(t, relay, "relay", GuestbookMessage);
     for (let i = 0; i < 3; i++) {
       client.send({ author: "ann", text: `entry ${i}`, id: [], time: [] });
       await client.received(i + 1, 20_000);
     }
-    await until(20_000, () => `a line about ${feed[1]}\n${relay.logs()}`, () => relay.stderr.some((line) => log.test(line)));
+    await until(20_000, () => `a line about ${feed[1]}\n${relay.logs()}`, () => relay.stderr.some((line) => says.test(line)));
     assert.deepEqual(client.messages.map((m) => m.text), ["entry 0", "entry 1", "entry 2"]);
+    assert.deepEqual(client.errors, [], client.story());
+    assert.equal(client.closed, null, client.story());
+    const about = relay.stderr.filter((line) => says.test(line));
+    assert.ok(about.length < 20, `${about.length} lines about one feed in some seconds\n${relay.logs()}`);
+  });
+}
+
+for (const { name, call, says } of [
+  { name: "refuses", call: ["faulty", "refuse"], says: /refused on purpose/ },
+  { name: "traps", call: ["faulty", "trap"], says: /trapped on purpose/ },
+  { name: "does not exist", call: ["faulty", "nosuch"], says: /nosuch/ },
+]) {
+  test(`a call whose method ${name}: the relay canister notes it, the client stays`, async (t) => {
+    const admin = Secp256k1KeyIdentity.generate();
+    const relay = await startRelay(t, guestbookConfig({
+      canisters: { faulty: FAULTY_WASM },
+      admins: [admin.getPrincipal().toText()],
+      calls: [call],
+    }));
+    const client = await openStock(t, relay, "relay", IDL.Text);
+    for (const text of ["one", "two", "three"]) client.send(text);
+    const control = actor(relay, "relay", relayInterface, admin);
+    const status = await until(20_000, () => `three rejections\n${relay.logs()}`, async () => {
+      const answer = await control.relay_status();
+      return answer.rejections.length === 3 && answer;
+    });
+    for (const rejection of status.rejections) {
+      assert.match(rejection.text, says);
+      assert.equal(rejection.target.toText(), relay.canister("faulty"));
+      assert.equal(rejection.method, call[1]);
+    }
+    assert.equal(status.clients, 1n);
     assert.deepEqual(client.errors, [], client.story());
     assert.equal(client.closed, null, client.story());
   });
 }
 
-test("a canister's Wasm that is none is refused by name", async (t) => {
-  const { code, stderr } = await runToExit(t, `${heads()}
-[[network.canister]]
-name = "odd"
-wasm = "config.toml"
+test("a canister with the CDK's interface that refuses: the client knows at once, others stay", async (t) => {
+  const relay = await startRelay(t, `${guestbookConfig({ canisters: { faulty: FAULTY_WASM } })}
+[[route]]
+canister = "faulty"
+adapter = "cdk"
+`);
+  const other = await openStock(t, relay, "relay", GuestbookMessage);
+  const refused = newStock(t, relay, "faulty", IDL.Record({ text: IDL.Text }));
+  await refused.until(20_000, "close", () => refused.closed);
+  assert.deepEqual(refused.closed, { code: 4203, reason: "This canister accepts no connections" });
+  other.send({ author: "ann", text: "still here", id: [], time: [] });
+  await other.received(1, 20_000);
+  assert.deepEqual(other.errors, [], other.story());
+});
 
+test("a canister's Wasm that is none is refused by name", async (t) => {
+  const { code, stderr } = await runToExit(t, `${heads({ canisters: { odd: "config.toml" } })}
 [[route]]
 canister = "odd"
 adapter = "cdk"

@@ -77,7 +77,11 @@ func (n *Network) submit(e *candid.Envelope, id [32]byte, effective candid.Princ
 	}, func(result execution.Result) { n.requests.settle(req, result) })
 	if err != nil {
 		var rej *execution.Reject
-		if !errors.As(err, &rej) {
+		switch {
+		case errors.As(err, &rej):
+		case errors.Is(err, execution.ErrClosed):
+			err = errClosing
+		default:
 			n.log.Warn("call refused", "canister", e.Canister.String(), "method", e.Method, "error", err)
 			err = errIngressFull
 		}

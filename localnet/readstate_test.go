@@ -197,6 +197,21 @@ func TestReadStateValues(t *testing.T) {
 	}
 }
 
+// TestTopLabelsAreHidden guards agents that compare labels byte by byte and so
+// take "canister_ranges" for smaller than "canister".
+func TestTopLabelsAreHidden(t *testing.T) {
+	n := startFake(t)
+	url := "/api/v3/subnet/" + n.Subnet().String() + "/read_state"
+	cert := n.certificate(n.post(url, n.envelope("read_state", nil, func(e *candid.Envelope) {
+		e.Paths = [][][]byte{labels("canister_ranges", n.Subnet())}
+	}).Encode()))
+	for _, label := range []string{"canister", "request_status", "subnet"} {
+		if bytes.Contains(cert.Tree.Encode(), append([]byte{byte(0x40 + len(label))}, label...)) {
+			t.Errorf("%s is visible", label)
+		}
+	}
+}
+
 func TestStateFollowsTheMachine(t *testing.T) {
 	n := startFake(t)
 	moduleHash := func() ([]byte, bool) {

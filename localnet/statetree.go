@@ -53,13 +53,17 @@ func (s *snapshot) top() *ic.HashTree {
 }
 
 // certificate returns a certificate that reveals the given paths, or proves
-// their absence, and always /time. The five labels at the top stay visible, so
-// that any other label is provably absent.
+// their absence, and always /time. Labels at the top that nobody asked for are
+// hidden, as in certificates of a replica: JavaScript agents do not find
+// "canister_ranges" beside a visible "canister", because it is longer and
+// begins with it.
 func (s *snapshot) certificate(paths []path) []byte {
 	below := map[string][]path{} // top label -> what follows it
+	asked := []path{{[]byte("time")}}
 	for _, p := range paths {
 		if len(p) > 0 {
 			below[string(p[0])] = append(below[string(p[0])], p[1:])
+			asked = append(asked, p)
 		}
 	}
 	tree := s.tree(
@@ -67,7 +71,7 @@ func (s *snapshot) certificate(paths []path) []byte {
 		witnessIn(s.ranges, below["canister_ranges"]),
 		witnessOf(s.requests, below["request_status"]),
 		witnessIn(s.subnets, below["subnet"]))
-	return ic.EncodeCertificate(tree, s.signature, nil)
+	return ic.EncodeCertificate(tree.Prune(asked...), s.signature, nil)
 }
 
 // witnessIn prunes a tree to what the paths ask for.

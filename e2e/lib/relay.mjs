@@ -1,6 +1,5 @@
 // Starts the relay under test as its own process, from a configuration in a folder of its own.
-import { spawn } from "node:child_process";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +10,12 @@ import { until, within } from "./wait.mjs";
 
 /** The project's root folder. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+const GUESTBOOK_WASM = join(ROOT, "examples/motoko/guestbook/guestbook.wasm");
+
+/** Canisters for these tests: one with the CDK's interface that echoes, one whose methods all fail. */
+export const ECHO_WASM = join(ROOT, "e2e/canisters/echo/echo.wasm");
+export const FAULTY_WASM = join(ROOT, "e2e/canisters/faulty/faulty.wasm");
 
 const START_MS = 60_000; // compiling the canisters' Wasm takes a while on a slow machine
 const STOP_MS = 20_000;
@@ -31,19 +36,15 @@ async function build() {
   return path;
 }
 
-/** The guestbook behind the relay canister, as config.toml has it. */
-export function guestbookConfig({ listen, network, web, admins = [], calls, feeds, gateway = "", route = "" } = {}) {
+/**
+ * The guestbook behind the relay canister, as config.toml has it, or with other calls and feeds: [canister, method].
+ * canisters are more of them, name -> path of the Wasm.
+ */
+export function guestbookConfig({ listen, network, web, canisters = {}, admins = [], calls, feeds, route = "" } = {}) {
   const each = (kind, list) => list.map(([target, method]) =>
     `[[route.relay.${kind}]]\ntarget = ${quote(target)}\nmethod = ${quote(method)}\n`).join("\n");
-  return `${heads({ listen, network, web, gateway })}
-[[network.canister]]
-name = "guestbook"
-wasm = ${quote(join(ROOT, "examples/motoko/guestbook/guestbook.wasm"))}
-
-[[network.canister]]
-name = "relay"
-wasm = "builtin:relay"
-
+  const wasm = { guestbook: GUESTBOOK_WASM, relay: "builtin:relay", ...canisters };
+  return `${heads({ listen, network, web, canisters: wasm })}
 [[route]]
 canister = "relay"
 adapter = "relay"
@@ -55,17 +56,21 @@ ${each("call", calls ?? [["guestbook", "post"]])}
 ${each("feed", feeds ?? [["guestbook", "since"]])}`;
 }
 
-/** The beginning of every configuration here: ports of the system's choice, identity beside the configuration. */
-export function heads({ listen = "127.0.0.1:0", network = "127.0.0.1:0", web, gateway = "" } = {}) {
+/**
+ * The beginning of every configuration here: ports of the system's choice, identity beside the configuration, and the
+ * canisters to install (name -> path of the Wasm). The routes follow.
+ */
+export function heads({ listen = "127.0.0.1:0", network = "127.0.0.1:0", web, canisters = {} } = {}) {
   return `[gateway]
 listen = ${quote(listen)}
 identity = "identity.pem"
 ${web ? `web = ${quote(web)}` : ""}
-${gateway}
+
 [network]
 url = "embedded"
 listen = ${quote(network)}
-`;
+
+${Object.entries(canisters).map(([name, wasm]) => `[[network.canister]]\nname = ${quote(name)}\nwasm = ${quote(wasm)}\n`).join("\n")}`;
 }
 
 const quote = (text) => JSON.stringify(text);

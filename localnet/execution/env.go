@@ -107,6 +107,7 @@ type env struct {
 	enqueue    func(o *outgoing) error // asks whether one more call fits; nil: no calls
 	maxReply   int
 	printed    int
+	onPrint    func(time uint64, b []byte)
 	retry      bool // the certificate belongs to a newer state: run again
 }
 

@@ -358,6 +358,9 @@ func (e *env) print(b []byte) {
 	if e.printed += len(b); e.printed > maxPrinted || e.log == nil {
 		return
 	}
+	if e.onPrint != nil {
+		e.onPrint(e.time, b)
+	}
 	e.log.Info("canister prints", "canister", e.self.String(), "text", text(b, maxPrintText))
 }
 
