@@ -26,8 +26,11 @@ func fieldMap(b []byte, what string, field func(r *cbor.Reader, key string) (kno
 	return nil
 }
 
-// maxKeys bounds the number of pairs in a map that is read field by field.
-const maxKeys = 64
+// Bounds on a map that is read field by field; comparing keys stays cheap.
+const (
+	maxKeys       = 64
+	maxNameLength = 256
+)
 
 func readMap(r *cbor.Reader, field func(r *cbor.Reader, key string) (known bool, err error)) error {
 	c, err := r.Map()
@@ -46,6 +49,9 @@ func readMap(r *cbor.Reader, field func(r *cbor.Reader, key string) (known bool,
 		key, err := r.Text()
 		if err != nil {
 			return fmt.Errorf("key: %w", err)
+		}
+		if len(key) > maxNameLength {
+			return fmt.Errorf("cbor: key of %d bytes", len(key))
 		}
 		for _, s := range seen {
 			if s == key {

@@ -49,7 +49,8 @@ func (p Principal) Bytes() []byte { return []byte(p) }
 // IsAnonymous reports whether p is the anonymous principal.
 func (p Principal) IsAnonymous() bool { return p == Anonymous }
 
-// MarshalText lets principals stand in JSON and configuration files.
+// MarshalText lets principals stand in JSON and configuration files, as values:
+// encoding/json writes the keys of maps as raw strings.
 func (p Principal) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText is the strict inverse of MarshalText.

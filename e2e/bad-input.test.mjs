@@ -142,9 +142,15 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
       send: (client) => client.socket.send("hello"),
     },
     {
+      name: "a frame of 3 MiB",
+      code: 1009,
+      reason: /^/, // the code says it
+      send: (client) => client.socket.send(Buffer.alloc(3 << 20)),
+    },
+    {
       name: "an envelope for a canister without a route",
       code: 4201,
-      reason: /no route.*aaaaa-aa|no route/,
+      reason: /no route to canister/,
       send: (client, identity) => client.open(identity, relay.canister("guestbook")),
     },
     {
@@ -272,6 +278,7 @@ for (const { name, feed, says } of [
   { name: "returns no vec", feed: ["faulty", "textSince"], says: /textSince.*(text|vec)/ },
   { name: "takes another argument", feed: ["faulty", "ws_get_messages"], says: /ws_get_messages/ },
   { name: "always fails", feed: ["faulty", "trapSince"], says: /trapSince.*trapped on purpose/ },
+  { name: "never ends", feed: ["faulty", "endlessSince"], says: /endlessSince/ },
 ]) {
   test(`a feed method that ${name}: the log and the relay canister say it, the other feed works`, async (t) => {
     const admin = Secp256k1KeyIdentity.generate();
@@ -289,6 +296,10 @@ for (const { name, feed, says } of [
     assert.deepEqual(client.messages.map((m) => m.text), ["entry 0", "entry 1", "entry 2"]);
     assert.deepEqual(client.errors, [], client.story());
     assert.equal(client.closed, null, client.story());
+    const control = actor(relay, "relay", relayInterface, admin);
+    const status = await control.relay_status();
+    assert.ok(status.feeds.find((f) => f.method === feed[1]).last_error[0], "the relay canister says what is wrong with it");
+    assert.deepEqual(status.feeds.find((f) => f.method === "since").last_error, []);
     const about = relay.stderr.filter((line) => says.test(line));
     assert.ok(about.length < 20, `${about.length} lines about one feed in some seconds\n${relay.logs()}`);
   });

@@ -87,6 +87,18 @@ test("connections of one principal are independent of each other", async (t) => 
   for (const client of [first, second]) assert.deepEqual(client.errors, [], client.story());
 });
 
+test("when the relay stops, clients are told and it ends in order", async (t) => {
+  const relay = await startRelay(t, guestbookConfig());
+  const clients = await Promise.all(Array.from({ length: 5 }, () => openStock(t, relay, "relay", GuestbookMessage)));
+  assert.equal(await relay.stop(), 0, relay.logs());
+  for (const client of clients) {
+    await client.until(5_000, "close", () => client.closed);
+    assert.equal(client.closed.code, 1001, client.story());
+    assert.notEqual(client.closed.reason, "");
+    assert.deepEqual(client.errors, [], client.story());
+  }
+});
+
 test("text of every kind arrives as it was sent", async (t) => {
   const relay = await startRelay(t, guestbookConfig());
   const client = await openStock(t, relay, "relay", GuestbookMessage);

@@ -2,20 +2,21 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import test from "node:test";
+import test, { before } from "node:test";
 import { promisify } from "node:util";
 import { chromiumPath, launchChromium } from "./lib/chromium.mjs";
-import { guestbookConfig, ROOT, startRelay } from "./lib/relay.mjs";
+import { FAULTY_WASM, guestbookConfig, ROOT, startRelay } from "./lib/relay.mjs";
 
 const PAGE = join(ROOT, "examples/motoko/guestbook/web");
+const web = join(PAGE, "dist");
 const WAIT = { timeout: 30_000 };
 
 if (chromiumPath() === null) {
   console.log("LEFT OUT: the page in Chromium was not tested, because no Chromium is installed (apt-get install chromium, or set CHROMIUM).");
 } else {
+  before(() => promisify(execFile)(process.execPath, ["build.mjs"], { cwd: PAGE }));
+
   test("the page in Chromium", async (t) => {
-    await promisify(execFile)(process.execPath, ["build.mjs"], { cwd: PAGE });
-    const web = join(PAGE, "dist");
     const relay = await startRelay(t, guestbookConfig({ web }));
     const browser = await launchChromium(t);
 
@@ -82,7 +83,7 @@ if (chromiumPath() === null) {
       await ann.getByText("3 characters too many").waitFor(WAIT);
       assert.equal(await ann.getByText("Please give a name.").isVisible(), false);
       assert.equal(await ann.locator("#entries li").count(), 3);
-      assert.equal(await ann.locator("#sent").textContent(), "Your entry is in the guestbook.");
+      assert.equal(await ann.locator("#sent").textContent(), "", "nothing was sent");
     });
 
     await t.test("the page has no scrollbar to the side, narrow or wide", async () => {
@@ -114,6 +115,34 @@ if (chromiumPath() === null) {
       await isLive(ben); // by itself
       await ben.locator("#entries li", { hasText: "Back again" }).waitFor(WAIT);
     });
+  });
+
+  test("an entry that the guestbook never shows is reported, and given back", async (t) => {
+    const relay = await startRelay(t, guestbookConfig({ web, canisters: { faulty: FAULTY_WASM }, calls: [["faulty", "refuse"]] }));
+    const page = await (await launchChromium(t)).newPage();
+    await page.clock.install(); // so that nobody has to wait for the page's patience
+    await page.goto(relay.url);
+    await isLive(page);
+    await write(page, "Ann", "Lost");
+    await page.getByText("Waiting for the guestbook...").waitFor(WAIT);
+    await page.clock.fastForward(20_000);
+    await page.getByRole("alert").getByText('The guestbook has not confirmed your entry "Lost".').waitFor(WAIT);
+    assert.equal(await page.locator("#text").inputValue(), "Lost");
+    await page.getByRole("button", { name: "Dismiss" }).click();
+    assert.equal(await page.getByRole("alert").isVisible(), false);
+    await isLive(page);
+  });
+
+  test("a page that does not find its guestbook says so, and what to do", async (t) => {
+    const relay = await startRelay(t, guestbookConfig({ web, guestbook: "book" }));
+    const page = await (await launchChromium(t)).newPage();
+    await page.goto(relay.url);
+    await page.getByText('The gateway knows no canister named "guestbook".').waitFor(WAIT);
+    assert.equal(await page.locator("#connection").getAttribute("data-state"), "closed");
+    await page.goto(`${relay.url}?guestbook=${relay.canister("book")}`);
+    await isLive(page);
+    await write(page, "Ann", "Found");
+    await page.locator("#entries li", { hasText: "Found" }).waitFor(WAIT);
   });
 }
 

@@ -31,6 +31,7 @@ type certifier struct {
 	key      *ic.BLSKey
 	rootKey  []byte // DER
 	subnet   candid.Principal
+	alias    candid.Principal // the other id that the subnet is listed under
 	node     *node
 	machine  machine
 	requests *requests
@@ -78,7 +79,7 @@ func (c *certifier) state() (*snapshot, error) {
 		canisters:      c.canisters,
 		requests:       requests.tree,
 		ranges:         c.ranges,
-		subnets:        subnetTree(c.subnet, c.rootKey, c.node.id, c.node.key, encodeMetrics(c.canisters.size, requests.total)),
+		subnets:        subnetTree(c.subnet, c.alias, c.rootKey, c.node, encodeMetrics(c.canisters.size, requests.total)),
 		machineVersion: machineVersion,
 		requestVersion: requests.version,
 	}

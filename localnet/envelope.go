@@ -128,13 +128,18 @@ func checkDestination(e *candid.Envelope, effective candid.Principal) error {
 // serve one method of the management canister each (interface specification,
 // "Effective subnet id").
 func (n *Network) checkSubnetDestination(e *candid.Envelope, subnet candid.Principal) error {
-	if subnet != n.subnet {
+	if !n.isSubnet(subnet) {
 		return errUnknownSubnet(subnet)
 	}
 	if e.Canister != candid.ManagementCanister || !atSubnet(e.RequestType, e.Method) {
 		return badRequest("Specified method %.100s of canister %s cannot be called at the subnet endpoint", e.Method, e.Canister)
 	}
 	return nil
+}
+
+// isSubnet reports whether an id is one of those that the subnet is listed under.
+func (n *Network) isSubnet(id candid.Principal) bool {
+	return id == n.subnet || id == n.certifier.alias
 }
 
 func errDestination(named, effective candid.Principal) error {

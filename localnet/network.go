@@ -122,6 +122,10 @@ func newNetwork(opts Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	alias, err := candid.ParsePrincipal(mainnetRootSubnet)
+	if err != nil {
+		return nil, err
+	}
 	n := &Network{
 		log:         opts.Log,
 		now:         opts.Now,
@@ -139,6 +143,7 @@ func newNetwork(opts Options) (*Network, error) {
 		key:      key,
 		rootKey:  rootKey,
 		subnet:   n.subnet,
+		alias:    alias,
 		node:     node,
 		requests: n.requests,
 		ranges:   rangesTree(n.subnet),

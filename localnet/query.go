@@ -25,7 +25,7 @@ func (n *Network) queryEndpoint(atSubnet bool) func(*http.Request, candid.Princi
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		result := n.machine.Query(ctx, e.Sender, e.Canister, e.Method, e.Arg)
-		response, err := n.node.signResponse(e.RequestID(), result, nanoseconds(n.now()))
+		response, err := n.node.signResponse(e.RequestID(), result, n.now())
 		return answer{cbor: response}, err
 	}
 }

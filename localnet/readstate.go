@@ -14,7 +14,7 @@ import (
 // and here is no other.
 func (n *Network) readStateEndpoint(ofSubnet bool) func(*http.Request, candid.Principal, []byte) (answer, error) {
 	return func(_ *http.Request, effective candid.Principal, body []byte) (answer, error) {
-		if ofSubnet && effective != n.subnet {
+		if ofSubnet && !n.isSubnet(effective) {
 			return answer{}, errUnknownSubnet(effective)
 		}
 		e, err := n.openEnvelope(body, candid.RequestReadState)

@@ -144,15 +144,23 @@ func rangesTree(subnet candid.Principal) *ic.HashTree {
 	return ic.Labeled(subnet.Bytes(), ic.Labeled(firstCanister.Bytes(), ic.Leaf(encodeRanges())))
 }
 
+// mainnetRootSubnet is the id of the Internet Computer's root subnet. Clients
+// written with only that network in mind, agent-go among them, look for the
+// nodes of whoever signs without a delegation under this id, so the one subnet
+// is listed under it as well. Its own id is what the interface specification
+// and all other agents derive from the root key.
+const mainnetRootSubnet = "tdb26-jop6k-aogll-7ltgs-eruif-6kk7m-qpktf-gdiqx-mxtrf-vb5e6-eqe"
+
 // subnetTree is the part under /subnet (interface specification, "Subnet information").
-func subnetTree(subnet candid.Principal, rootKey []byte, nodeID candid.Principal, nodeKey []byte, metrics []byte) *ic.HashTree {
-	return ic.Labeled(subnet.Bytes(), ic.LabeledTree(map[string]*ic.HashTree{
+func subnetTree(subnet, alias candid.Principal, rootKey []byte, node *node, metrics []byte) *ic.HashTree {
+	tree := ic.LabeledTree(map[string]*ic.HashTree{
 		"canister_ranges": ic.Leaf(encodeRanges()),
 		"metrics":         ic.Leaf(metrics),
-		"node":            ic.Labeled(nodeID.Bytes(), ic.Labeled([]byte("public_key"), ic.Leaf(nodeKey))),
+		"node":            ic.Labeled(node.id.Bytes(), ic.Labeled([]byte("public_key"), ic.Leaf(node.key))),
 		"public_key":      ic.Leaf(rootKey),
 		"type":            ic.Leaf([]byte("system")),
-	}))
+	})
+	return ic.LabeledTree(map[string]*ic.HashTree{string(subnet): tree, string(alias): tree})
 }
 
 func encodeRanges() []byte {

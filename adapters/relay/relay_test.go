@@ -157,13 +157,13 @@ func TestBadFeeds(t *testing.T) {
 		name, method, want string
 	}{
 		{"no such method", "sinse", "sinse"},
-		{"not a vec", "about", "must be a query (nat) -> (vec T)"},
+		{"not a vec", "textSince", "must be a query (nat) -> (vec T)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStage(t, func(s *stage) {
 				odd := s.Create()
-				s.InstallFile(odd, "e2e/canisters/odd/odd.wasm", candid.EncodeEmpty())
+				s.InstallFile(odd, "e2e/canisters/faulty/faulty.wasm", candid.EncodeEmpty())
 				s.settings.Feeds = append([]Target{{odd, test.method}}, s.settings.Feeds...)
 			})
 			log := new(lines)

@@ -56,11 +56,11 @@ items("texts", to_candid (["a", "bc"]), ["DIDL\01\6d\71\01\71\01a", "DIDL\01\6d\
 items("a blob is a vec of bytes", "DIDL\01\6d\7b\01\00\02\07\09", ["DIDL\01\6d\7b\01\7b\07", "DIDL\01\6d\7b\01\7b\09"]);
 items("no items", to_candid ([] : [Nat]), []);
 
-func ofNat8s(bytes : [[Nat8]]) : Blob = Blob.fromArray(Array.flatten(bytes));
+func ofNat8s(bytes : [[Nat8]]) : Blob = Blob.fromArray(Array.flatten<Nat8>(bytes));
 let didl : [Nat8] = [0x44, 0x49, 0x44, 0x4c];
 
 // 67 types: vec of type 66, opts, a record without fields
-let table : [Nat8] = Array.flatten([didl, [67, 0x6d, 0xc2, 0x00], Array.tabulate<Nat8>(130, func i = if (i % 2 == 0) 0x6e else 0x71), [0x6c, 0] : [Nat8]]);
+let table = Array.flatten<Nat8>([didl, [67, 0x6d, 0xc2, 0x00], Array.tabulate<Nat8>(130, func i = if (i % 2 == 0) (0x6e : Nat8) else 0x71), [0x6c, 0]]);
 let part = ofNat8s([table, [1, 0xc2, 0x00]]);
 items("a type number of two bytes", ofNat8s([table, [1, 0, 2]]), [part, part]);
 
@@ -112,7 +112,7 @@ hostile("a nat that does not end", ofNat8s([didl, [1, 0x6d, 0x7d, 1, 0, 1], Arra
 // 20 records with two fields of the next: a million values out of a few bytes
 hostile(
   "a tree of records without bytes",
-  ofNat8s([didl, [22, 0x6d, 1], Array.flatten(Array.tabulate<[Nat8]>(20, func i = [0x6c, 2, 0, Nat8.fromNat(i + 2), 1, Nat8.fromNat(i + 2)])), [0x6c, 0], [1, 0, 1]]),
+  ofNat8s([didl, [22, 0x6d, 1], Array.flatten<Nat8>(Array.tabulate<[Nat8]>(20, func i = [0x6c, 2, 0, Nat8.fromNat(i + 2), 1, Nat8.fromNat(i + 2)])), [0x6c, 0], [1, 0, 1]]),
   "too many values for its size",
 );
 // types of a later version of Candid carry their size

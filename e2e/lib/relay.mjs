@@ -38,12 +38,12 @@ async function build() {
 
 /**
  * The guestbook behind the relay canister, as config.toml has it, or with other calls and feeds: [canister, method].
- * canisters are more of them, name -> path of the Wasm.
+ * guestbook is its name; canisters are more of them, name -> path of the Wasm.
  */
-export function guestbookConfig({ listen, network, web, canisters = {}, admins = [], calls, feeds, route = "" } = {}) {
+export function guestbookConfig({ listen, network, web, guestbook = "guestbook", canisters = {}, admins = [], calls, feeds, route = "" } = {}) {
   const each = (kind, list) => list.map(([target, method]) =>
     `[[route.relay.${kind}]]\ntarget = ${quote(target)}\nmethod = ${quote(method)}\n`).join("\n");
-  const wasm = { guestbook: GUESTBOOK_WASM, relay: "builtin:relay", ...canisters };
+  const wasm = { [guestbook]: GUESTBOOK_WASM, relay: "builtin:relay", ...canisters };
   return `${heads({ listen, network, web, canisters: wasm })}
 [[route]]
 canister = "relay"
@@ -52,8 +52,8 @@ adapter = "relay"
 [route.relay]
 admins = [${admins.map(quote).join(", ")}]
 ${route}
-${each("call", calls ?? [["guestbook", "post"]])}
-${each("feed", feeds ?? [["guestbook", "since"]])}`;
+${each("call", calls ?? [[guestbook, "post"]])}
+${each("feed", feeds ?? [[guestbook, "since"]])}`;
 }
 
 /**

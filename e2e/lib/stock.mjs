@@ -14,8 +14,8 @@ export async function openStock(t, relay, canister, T, options) {
 }
 
 /** As openStock, but does not wait. */
-export function newStock(t, relay, canister, T, { identity = generateRandomIdentity() } = {}) {
-  const client = new StockClient(relay, canister, T, identity);
+export function newStock(t, relay, canister, T, { identity = generateRandomIdentity(), ackMessageIntervalMs } = {}) {
+  const client = new StockClient(relay, canister, T, identity, ackMessageIntervalMs);
   t.after(() => client.dispose());
   return client;
 }
@@ -27,13 +27,14 @@ export class StockClient {
   #waiters = new Set();
   #socket;
 
-  constructor(relay, canister, T, identity) {
+  constructor(relay, canister, T, identity, ackMessageIntervalMs) {
     this.identity = identity;
     this.#socket = new IcWebSocket(relay.webSocketUrl, undefined, createWsConfig({
       canisterId: relay.canister(canister),
       canisterActor: actor(relay, canister, webSocketInterface(T), identity),
       identity,
       networkUrl: relay.info.network.url,
+      ackMessageIntervalMs,
     }));
     this.#socket.onmessage = (event) => this.#note(() => this.messages.push(event.data));
     this.#socket.onerror = (event) => this.#note(() => this.errors.push(event.error));

@@ -215,3 +215,10 @@ func (i *installed) memorySize() int { return i.image.Size() }
 func budget(instructions uint64, d time.Duration) wasm.Budget {
 	return wasm.Budget{Instructions: instructions, Deadline: time.Now().Add(d)}
 }
+
+// hasInstances reports whether there is something for dropMain or trim to do.
+func (i *installed) hasInstances() bool {
+	i.poolMu.Lock()
+	defer i.poolMu.Unlock()
+	return i.main != nil || len(i.pool) > 0
+}

@@ -41,7 +41,7 @@ type Machine struct {
 	timers    map[candid.Principal]*canister
 	beating   map[candid.Principal]*canister
 	deadlines deadlines
-	random    randomness
+	idleCheck time.Time // when to look for idle instances, zero: there are none
 }
 
 // ErrClosed is the answer of a machine that is closed.
@@ -231,6 +231,7 @@ func (m *Machine) later(f func()) { m.finished = append(m.finished, f) }
 // for it. It must not be called from there.
 func (m *Machine) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
+	ran := false
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -239,6 +240,7 @@ func (m *Machine) do(ctx context.Context, f func()) error {
 	m.commands = append(m.commands, func() {
 		defer close(done)
 		if ctx.Err() == nil {
+			ran = true
 			f()
 		}
 	})
@@ -246,7 +248,10 @@ func (m *Machine) do(ctx context.Context, f func()) error {
 	m.signal()
 	select {
 	case <-done:
-		return ctx.Err()
+		if !ran {
+			return ctx.Err()
+		}
+		return nil
 	case <-m.ended:
 		return ErrClosed
 	}

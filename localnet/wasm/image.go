@@ -59,3 +59,12 @@ func copyChanged(dst, src []byte) int {
 	}
 	return n
 }
+
+// RestoreMemory gives an instance, perhaps of another module, the committed memory but not the globals.
+func (im *Image) RestoreMemory(to Instance) error {
+	if err := to.Resize(uint64(len(im.memory)) / PageSize); err != nil {
+		return fmt.Errorf("restore memory: %w", err)
+	}
+	copyChanged(to.Memory(), im.memory)
+	return nil
+}

@@ -49,6 +49,7 @@ export class Form {
     show(this.#$.author, this.#$.authorError, authorProblem);
     show(this.#$.text, this.#$.textError, textProblem);
     if (authorProblem || textProblem) {
+      if (this.#waiting.size === 0) this.#status(""); // it is about an earlier entry
       (authorProblem ? this.#$.author : this.#$.text).focus();
       return;
     }
@@ -79,7 +80,7 @@ export class Form {
 
   #counted() {
     const left = MAX_TEXT - length(this.#$.text.value.trim());
-    this.#$.count.textContent = left < 0 ? `${-left} characters too many` : `${left} characters left`;
+    this.#$.count.textContent = left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`;
     this.#$.count.classList.toggle("over", left < 0);
   }
 
@@ -91,7 +92,7 @@ export class Form {
 function problemOf(value, empty, what, max) {
   if (value === "") return empty;
   const over = length(value) - max;
-  return over > 0 ? `${what} is ${over} characters too long: at most ${max}.` : "";
+  return over > 0 ? `${what} is ${characters(over)} too long: at most ${max}.` : "";
 }
 
 function show(input, place, problem) {
@@ -100,6 +101,7 @@ function show(input, place, problem) {
   input.ariaInvalid = problem ? "true" : "false";
 }
 
+const characters = (n) => (n === 1 ? "1 character" : `${n} characters`);
 const length = (text) => [...text].length; // characters, not UTF-16 halves
 const keyOf = (author, text) => `${author}\0${text}`;
 const shortened = (text) => (length(text) > 40 ? `${[...text].slice(0, 40).join("")}...` : text);
