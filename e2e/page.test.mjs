@@ -104,7 +104,7 @@ if (chromiumPath() === null) {
       assert.equal(await ann.locator("#reconnect").isVisible(), true);
 
       const again = await startRelay(t, guestbookConfig({ web, listen: new URL(relay.url).host }));
-      await ann.locator("#reconnect").click().catch(() => {}); // it may have come back by itself just now
+      await ann.locator("#reconnect").click({ timeout: 2_000 }).catch(() => {}); // it may have come back by itself just now
       await isLive(ann);
       // The embedded network started anew: another guestbook, empty, with a key of its own.
       await ann.getByText("Nobody has written anything yet.").waitFor(WAIT);

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,6 +118,7 @@ func (e *wazeroEngine) Compile(ctx context.Context, binary []byte) (Module, erro
 		e.modules[hash] = m
 	}
 	m.refs++
+	e.idle = slices.DeleteFunc(e.idle, func(x *wazeroModule) bool { return x == m })
 	e.mu.Unlock()
 
 	m.once.Do(func() { m.err = m.compile(ctx, binary) })
@@ -187,21 +189,14 @@ func (m *wazeroModule) Release() {
 	if m.refs > 0 {
 		return
 	}
-	if m.err == nil {
-		e.idle = append(e.idle, m)
-	} else {
+	if m.err != nil {
 		e.drop(m)
+		return
 	}
-	for i := 0; i < len(e.idle); {
-		switch old := e.idle[i]; {
-		case old.refs > 0: // in use again
-		case len(e.idle) > e.keep:
-			e.drop(old)
-		default:
-			i++
-			continue
-		}
-		e.idle = append(e.idle[:i], e.idle[i+1:]...)
+	e.idle = append(e.idle, m)
+	if len(e.idle) > e.keep {
+		e.drop(e.idle[0])
+		e.idle = slices.Delete(e.idle, 0, 1)
 	}
 }
 
