@@ -36,20 +36,28 @@ export function compiler(folders) {
   return motoko;
 }
 
-/** Compiles one actor. Warnings are errors here: a committed canister has none. */
-export function build(motoko, source) {
-  const problems = motoko.check(source).map(
-    ({ source: file, range, message }) => `${file}:${range.start.line + 1}:${range.start.character + 1}: ${message}`,
-  );
-  if (problems.length > 0) throw new Error(problems.join("\n"));
-  const { wasm } = motoko.wasm(source, "ic");
-  return { wasm: Buffer.from(wasm), did: Buffer.from(motoko.candid(source).trimEnd() + "\n") };
+/** Compiles one file; mode "ic" for an actor, "wasi" for a program. Throws all errors, and warnings where `strict`. */
+export function compile(motoko, source, { mode = "ic", strict = true } = {}) {
+  const { code, diagnostics } = motoko.compiler.compileWasm(mode, source);
+  const problems = (diagnostics ?? []).filter(({ severity }) => strict || severity === 1);
+  if (!code || problems.length > 0) {
+    throw new Error(
+      problems.map(({ source: file, range, message }) => `${file}:${range.start.line + 1}:${range.start.character + 1}: ${message}`).join("\n"),
+    );
+  }
+  return code;
+}
+
+/** The files that one canister consists of. */
+function build(motoko, source) {
+  const { wasm, candid } = compile(motoko, source);
+  return { wasm: Buffer.from(wasm), did: Buffer.from(candid.trimEnd() + "\n") };
 }
 
 function main(args) {
   const check = args.includes("--check");
   const motoko = compiler(["canister/src", ...new Set(canisters.map(({ source }) => dirname(source)))]);
-  let stale = [];
+  const stale = [];
   for (const { source, out } of canisters) {
     const built = build(motoko, source);
     for (const [extension, content] of Object.entries(built)) {

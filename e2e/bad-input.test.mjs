@@ -85,7 +85,9 @@ for (const { setting, config } of [
 }
 
 test("a client's bad frames close that client alone, with a sentence", async (t) => {
-  const relay = await startRelay(t, guestbookConfig());
+  const admin = Secp256k1KeyIdentity.generate();
+  const relay = await startRelay(t, guestbookConfig({ admins: [admin.getPrincipal().toText()] }));
+  const control = actor(relay, "relay", relayInterface, admin);
   const canister = relay.canister("relay");
   const witness = await openStock(t, relay, "relay", GuestbookMessage);
   let sent = 0;
@@ -221,6 +223,43 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
       },
     },
     {
+      name: "an open client's message far out of turn",
+      code: 4203,
+      reason: /sequence number/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.message(identity, canister, { sequence: 1_000_000n });
+      },
+    },
+    {
+      name: "an open client's message twice",
+      code: 4203,
+      reason: /sequence number/,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.message(identity, canister, { sequence: 1n });
+        await client.message(identity, canister, { sequence: 1n });
+      },
+    },
+    {
+      name: "an open client's message in the name of another connection",
+      code: 4203,
+      reason: /client/i,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.message(identity, canister, { nonce: 2n });
+      },
+    },
+    {
+      name: "an open client's message with an argument of another type",
+      code: 4203,
+      reason: /./,
+      send: async (client, identity) => {
+        await opened(client, identity);
+        await client.call(identity, canister, "ws_message", IDL.encode([IDL.Text], ["hello"]));
+      },
+    },
+    {
       name: "an open client's frame that is not CBOR",
       code: 4200,
       reason: /CBOR/,
@@ -254,6 +293,28 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
     await first.message(identity, canister, { content: new Uint8Array(IDL.encode([GuestbookMessage], [{ author: "a", text, id: [], time: [] }])) });
     await first.frame(2);
     await others();
+  });
+
+  await t.test("a client whose socket breaks is forgotten by the relay canister", async (t) => {
+    const identity = Secp256k1KeyIdentity.generate();
+    const client = await connectRaw(t, relay);
+    await opened(client, identity);
+    const listed = async () => (await control.clients()).some((key) => key.client_principal.toText() === identity.getPrincipal().toText());
+    assert.ok(await listed());
+    client.socket.terminate();
+    await until(20_000, "the client off the list", async () => !(await listed()));
+    await others();
+  });
+
+  await t.test("connections that say nothing and clients that flood do not disturb others", async (t) => {
+    await Promise.all(Array.from({ length: 100 }, () => connectRaw(t, relay)));
+    const identity = Secp256k1KeyIdentity.generate();
+    const flood = await connectRaw(t, relay);
+    await opened(flood, identity);
+    const content = new Uint8Array(IDL.encode([IDL.Nat], [7n])); // nothing that the guestbook takes
+    for (let i = 1n; i <= 200n; i++) await flood.message(identity, canister, { sequence: i, content });
+    await others();
+    assert.equal(flood.socket.readyState, flood.socket.OPEN);
   });
 
   await t.test("a message that the guestbook cannot take is no reason to close", async (t) => {
@@ -297,8 +358,10 @@ for (const { name, feed, says } of [
     assert.deepEqual(client.errors, [], client.story());
     assert.equal(client.closed, null, client.story());
     const control = actor(relay, "relay", relayInterface, admin);
-    const status = await control.relay_status();
-    assert.ok(status.feeds.find((f) => f.method === feed[1]).last_error[0], "the relay canister says what is wrong with it");
+    const status = await until(20_000, "the relay canister's word on the feed", async () => {
+      const answer = await control.relay_status();
+      return answer.feeds.find((f) => f.method === feed[1]).last_error.length === 1 && answer;
+    });
     assert.deepEqual(status.feeds.find((f) => f.method === "since").last_error, []);
     const about = relay.stderr.filter((line) => says.test(line));
     assert.ok(about.length < 20, `${about.length} lines about one feed in some seconds\n${relay.logs()}`);

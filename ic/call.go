@@ -67,10 +67,13 @@ func (c *Client) submit(ctx context.Context, effective candid.Principal, envelop
 	if err != nil {
 		return Outcome{}, err
 	}
-	if state != RequestReplied {
+	switch state {
+	case RequestReplied:
+		return Outcome{Reply: reply}, nil
+	case RequestProcessing:
 		return Outcome{Accepted: true}, nil
 	}
-	return Outcome{Reply: reply}, nil
+	return Outcome{}, &CertificateError{errors.New("says nothing about the request")}
 }
 
 // RequestState is how far the network has come with a call.

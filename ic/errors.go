@@ -61,7 +61,8 @@ func (e errRequest) Unwrap() error { return e.error }
 
 // Retryable reports whether the same request may succeed later: the network was
 // not reached, answered 429 or 5xx, or answered with something that cannot be
-// believed. Rejects, other 4xx statuses and a cancelled context are final.
+// believed. Rejects, other 4xx statuses, an expired request and a cancelled
+// context are final.
 // Sending an identical signed call again is harmless, as it has the same id.
 func Retryable(err error) bool {
 	var reject *RejectError
@@ -69,7 +70,8 @@ func Retryable(err error) bool {
 	var request errRequest
 	switch {
 	case err == nil, errors.As(err, &reject), errors.As(err, &request),
-		errors.Is(err, context.Canceled), errors.Is(err, ErrReplyForgotten), errors.Is(err, ErrNoRootKey):
+		errors.Is(err, context.Canceled), errors.Is(err, ErrReplyForgotten), errors.Is(err, ErrNoRootKey),
+		errors.Is(err, ErrExpired):
 		return false
 	case errors.As(err, &status):
 		return status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout || status.Status >= 500

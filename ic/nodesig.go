@@ -18,6 +18,8 @@ const MaxResponseAge = 5 * time.Minute
 // ErrQuerySignature reports a query response that no node of the subnet signed.
 var ErrQuerySignature = errors.New("query response is not signed by a node of the subnet")
 
+var errUnsigned = fmt.Errorf("%w: no signature", ErrQuerySignature)
+
 // ResponseMessage is what a node signs of a query response (interface
 // specification, "Request: Query call").
 func ResponseMessage(q *QueryResponse, requestID [32]byte, timestamp uint64) []byte {
@@ -58,7 +60,7 @@ func SignResponse(q *QueryResponse, requestID [32]byte, node candid.Principal, k
 // such node.
 func VerifyResponse(q *QueryResponse, requestID [32]byte, now time.Time, nodeKey func(candid.Principal) []byte) error {
 	if len(q.Signatures) == 0 {
-		return fmt.Errorf("%w: no signature", ErrQuerySignature)
+		return errUnsigned
 	}
 	for _, s := range q.Signatures {
 		if s.Timestamp > 1<<63-1 {
@@ -155,6 +157,9 @@ func newNodeKeys() *nodeKeys {
 // verifyQuery checks a query's answer against the subnet's nodes, which are
 // fetched when they are not known, too old, or lack the node that signed.
 func (c *Client) verifyQuery(ctx context.Context, canister candid.Principal, requestID [32]byte, q *QueryResponse) error {
+	if len(q.Signatures) == 0 {
+		return errUnsigned
+	}
 	now := c.opts.Now()
 	known, ok := c.nodes.cache.get(canister)
 	stale := !ok || now.Sub(known.at) > nodesMaxAge

@@ -112,8 +112,8 @@ func (t targets) allow(canister candid.Principal) bool {
 // (interface specification, "Effective canister id").
 func checkDestination(e *candid.Envelope, effective candid.Principal) error {
 	if e.Canister == candid.ManagementCanister {
-		named, any := managementTarget(e.Method, e.Arg)
-		if any || named == effective {
+		named, anywhere := managementTarget(e.Method, e.Arg)
+		if anywhere || named == effective {
 			return nil
 		}
 		return errDestination(named, effective)

@@ -277,7 +277,7 @@ func (n *testNet) do(req *http.Request) response {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		n.t.Fatal(err)

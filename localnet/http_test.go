@@ -230,7 +230,7 @@ func TestTakenPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	n, err := Start(t.Context(), Options{Listen: l.Addr().String()})
 	if err == nil {
 		_ = n.Close()

@@ -4,10 +4,10 @@ import "github.com/icrelay/icrelay/candid"
 
 // managementTarget is the effective canister id that a call to the management
 // canister must have (interface specification, "Effective canister id"): the
-// canister that its argument names. any means that every id will do: canisters
+// canister that its argument names. anywhere means that every id will do: canisters
 // are created and listed anywhere, and a call without a canister in its argument
 // is rejected by the machine whatever the URL says.
-func managementTarget(method string, arg []byte) (target candid.Principal, any bool) {
+func managementTarget(method string, arg []byte) (target candid.Principal, anywhere bool) {
 	label := "canister_id"
 	switch method {
 	case "create_canister", "provisional_create_canister_with_cycles", "list_canisters":

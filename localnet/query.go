@@ -3,9 +3,17 @@ package localnet
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/icrelay/icrelay/candid"
 )
+
+// signatureLead is how far ahead the time in a query's signature lies. The
+// agents of 2024 and before refuse an answer that is older, by a millisecond,
+// than the newest certificate they hold, and they ask for the nodes' keys while
+// they wait for the answer. On a replica both carry the time of the same block,
+// which lasts about a second; here each certificate has a time of its own.
+const signatureLead = time.Second
 
 // queryEndpoint serves queries (interface specification, "Request: Query call").
 func (n *Network) queryEndpoint(atSubnet bool) func(*http.Request, candid.Principal, []byte) (answer, error) {
@@ -25,7 +33,7 @@ func (n *Network) queryEndpoint(atSubnet bool) func(*http.Request, candid.Princi
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		result := n.machine.Query(ctx, e.Sender, e.Canister, e.Method, e.Arg)
-		response, err := n.node.signResponse(e.RequestID(), result, n.now())
+		response, err := n.node.signResponse(e.RequestID(), result, n.now().Add(signatureLead))
 		return answer{cbor: response}, err
 	}
 }

@@ -58,7 +58,7 @@ func TestQuery(t *testing.T) {
 				}
 				sig := fields(t, raw)
 				at := uintOf(t, sig["timestamp"])
-				if now := nanoseconds(time.Now()); at < before || at > now {
+				if now := nanoseconds(time.Now().Add(signatureLead)); at < before+uint64(signatureLead) || at > now {
 					t.Errorf("signed at %d, outside of %d to %d", at, before, now)
 				}
 				id := e.RequestID()

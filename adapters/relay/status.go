@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"math"
 
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
@@ -12,6 +13,9 @@ type status struct {
 	cursors    map[Target]uint64
 	rejections []rejection
 }
+
+// noCursor stands for a cursor that no sensible feed reaches.
+const noCursor = math.MaxUint64
 
 // A rejection is a call that a target has rejected.
 type rejection struct {
@@ -39,9 +43,12 @@ func decodeStatus(reply []byte) (status, error) {
 	s := status{cursors: make(map[Target]uint64, len(feeds))}
 	for _, feed := range feeds {
 		target, ok := targetOf(feed)
-		cursor, isNat := feed.Field("cursor").Uint64()
-		if !ok || !isNat {
+		if !ok {
 			return status{}, errNoStatus
+		}
+		cursor, isNat := feed.Field("cursor").Uint64()
+		if !isNat {
+			cursor = noCursor // an odd feed is no reason to give up the others
 		}
 		s.cursors[target] = cursor
 	}

@@ -100,6 +100,9 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
 	if !ok {
 		return fmt.Errorf("feed %s is not in the relay canister's configuration: it was installed with another one", feed)
 	}
+	if cursor == noCursor {
+		return fmt.Errorf("feed %s has no end that the relay canister could find", feed)
+	}
 	n, err := w.newItems(ctx, feed, cursor)
 	if err != nil || n == 0 {
 		return err

@@ -2,11 +2,11 @@
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"];
+const PATHS = process.env.CHROMIUM ? [process.env.CHROMIUM] : ["/usr/bin/chromium", "/usr/bin/chromium-browser"];
 
 /** Path of the browser, or null. With RELAY_REQUIRE_CHROMIUM=1 its absence is an error. */
 export function chromiumPath() {
-  const path = PATHS.find((p) => p && existsSync(p)) ?? null;
+  const path = PATHS.find(existsSync) ?? null;
   if (!path && process.env.RELAY_REQUIRE_CHROMIUM === "1") {
     throw new Error("no Chromium found and RELAY_REQUIRE_CHROMIUM=1: install Debian's chromium, or set CHROMIUM to its path");
   }

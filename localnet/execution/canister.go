@@ -26,12 +26,15 @@ type canister struct {
 	callbacks map[uint64]*callback
 	underWay  map[candid.Principal]int // calls per callee
 	nextID    uint64
-	stopping  []origin // who waits for the canister to stop
+	stopping  []waiter // for the canister to stop
 
-	timer  uint64    // nanoseconds since 1970, 0: off
-	beat   time.Time // next heartbeat, if the module has one
-	chunks map[[32]byte][]byte
-	logs   canisterLog
+	lowMemory bool      // the hook for low memory has been scheduled
+	timer     uint64    // nanoseconds since 1970, 0: off
+	beat      time.Time // next heartbeat, if the module has one
+	chunks    map[[32]byte][]byte
+	logs      canisterLog
+	history   []change
+	changes   uint64
 }
 
 // callContext is the duty to respond to one call, and whatever the canister
@@ -66,6 +69,12 @@ type callback struct {
 	deadline uint64 // nanoseconds since 1970, for a best-effort response
 }
 
+// waiter waits for the canister to stop, with the cycles of its call.
+type waiter struct {
+	origin
+	cycles cycles
+}
+
 type messageKind int
 
 const (
@@ -73,6 +82,7 @@ const (
 	responseMessage
 	timerTask
 	heartbeatTask
+	lowMemoryTask
 )
 
 // message is one thing for a canister to do.

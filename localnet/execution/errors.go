@@ -24,6 +24,7 @@ const (
 	icMaxCanisters         = 102
 	icQueueFull            = 201
 	icQueueNotEmpty        = 203
+	icCanisterExists       = 205
 	icStopTimeout          = 206
 	icOutOfCycles          = 207
 	icCanisterNotFound     = 301
@@ -45,6 +46,7 @@ const (
 	icInvalidController    = 512
 	icFunctionNotFound     = 513
 	icNonEmpty             = 514
+	icCallCycles           = 520
 	icInstructionLimit     = 522
 	icQueryTooDeep         = 525
 	icCompositeReplicated  = 527

@@ -63,9 +63,11 @@ func installFile(t testing.TB, m *Machine, name string, arg []byte) candid.Princ
 	return install(t, m, moduleFile(t, name), arg)
 }
 
+func assemble(text string) []byte { return wasmtest.Assemble(text) }
+
 func installText(t testing.TB, m *Machine, text string) candid.Principal {
 	t.Helper()
-	return install(t, m, wasmtest.Assemble(text), nil)
+	return install(t, m, assemble(text), nil)
 }
 
 // submit sends an update and waits for its result.

@@ -47,6 +47,8 @@ func (m *Machine) install(in installation) *Reject {
 	m.watchTimer(c)
 	delete(m.beating, c.id)
 	m.watchHeartbeat(c)
+	c.lowMemory = false
+	m.watchMemory(c)
 	m.touch()
 	return nil
 }
@@ -120,6 +122,9 @@ func (m *Machine) bringUp(c *canister, next *installed, in installation) *Reject
 	e.stable = newStable(stable, m.limits.StableBytes)
 	if in.module.system[export] {
 		n, err := m.invoke(next, wasm.Entry{Export: export}, e, b())
+		if err == nil {
+			err = memoryLimit(c, next)
+		}
 		if err != nil {
 			return fail(e, err)
 		}
@@ -166,19 +171,19 @@ func (m *Machine) start(c *canister) {
 	if c.status == StatusRunning {
 		return
 	}
-	for _, o := range c.stopping {
-		m.respond(o, rejected(reject(icStoppingCancelled, "Canister %s's stop request was cancelled.", c.id)), cycles{})
+	for _, w := range c.stopping {
+		m.respond(w.origin, rejected(reject(icStoppingCancelled, "Canister %s's stop request was cancelled.", c.id)), w.cycles)
 	}
 	c.stopping = nil
 	m.setStatus(c, StatusRunning)
 }
 
-func (m *Machine) stop(c *canister, waiter origin) {
+func (m *Machine) stop(c *canister, w waiter) {
 	if c.status == StatusStopped {
-		m.respond(waiter, &response{reply: candidEmpty}, cycles{})
+		m.respond(w.origin, &response{reply: candidEmpty}, w.cycles)
 		return
 	}
-	c.stopping = append(c.stopping, waiter)
+	c.stopping = append(c.stopping, w)
 	if c.status == StatusRunning {
 		m.setStatus(c, StatusStopping)
 	}
@@ -200,8 +205,8 @@ func (m *Machine) checkStopped(c *canister) {
 		return
 	}
 	m.setStatus(c, StatusStopped)
-	for _, o := range c.stopping {
-		m.respond(o, &response{reply: candidEmpty}, cycles{})
+	for _, w := range c.stopping {
+		m.respond(w.origin, &response{reply: candidEmpty}, w.cycles)
 	}
 	c.stopping = nil
 }

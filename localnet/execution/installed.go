@@ -208,8 +208,12 @@ func (i *installed) trim() {
 	}
 }
 
-// memorySize is the committed Wasm memory in bytes.
-func (i *installed) memorySize() int { return i.image.Size() }
+// size is the committed Wasm memory in bytes.
+func (i *installed) size() int {
+	i.state.RLock()
+	defer i.state.RUnlock()
+	return i.image.Size()
+}
 
 // budget is what one message may use.
 func budget(instructions uint64, d time.Duration) wasm.Budget {

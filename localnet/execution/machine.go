@@ -25,6 +25,8 @@ type Machine struct {
 	slots  chan struct{} // one for each query that may run
 	helper sync.WaitGroup
 
+	management map[string]managementMethod
+
 	version atomic.Uint64
 	now     clock
 
@@ -41,6 +43,7 @@ type Machine struct {
 	timers    map[candid.Principal]*canister
 	beating   map[candid.Principal]*canister
 	deadlines deadlines
+	managing  int       // management calls that wait
 	idleCheck time.Time // when to look for idle instances, zero: there are none
 }
 
@@ -71,6 +74,7 @@ func New(opts Options) *Machine {
 		timers:    make(map[candid.Principal]*canister),
 		beating:   make(map[candid.Principal]*canister),
 	}
+	m.management = managementMethods()
 	m.slots = make(chan struct{}, m.limits.Queries)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	go m.loop()
@@ -308,22 +312,31 @@ func (m *Machine) Canisters() []candid.Principal {
 func (m *Machine) CreateCanister(controllers []candid.Principal) (candid.Principal, error) {
 	var id candid.Principal
 	var rej *Reject
-	err := m.do(m.ctx, func() { id, rej = m.create(controllers, cyclesOf(m.limits.InitialCycles)) })
+	err := m.do(m.ctx, func() { id, rej = m.create(controllers, cyclesOf(m.limits.InitialCycles), "") })
 	if err == nil && rej != nil {
 		err = rej
 	}
 	return id, err
 }
 
-func (m *Machine) create(controllers []candid.Principal, balance cycles) (candid.Principal, *Reject) {
+// create makes a canister, with the id wanted unless that is "".
+func (m *Machine) create(controllers []candid.Principal, balance cycles, wanted candid.Principal) (candid.Principal, *Reject) {
 	if len(m.canisters) >= m.limits.Canisters {
 		return "", reject(icMaxCanisters, "Subnet %s has reached the allowed canister limit of %d canisters. Retry creating the canister.", m.opts.Subnet, m.limits.Canisters)
 	}
-	for m.canisters[canisterID(m.nextID)] != nil {
+	id := wanted
+	switch {
+	case id == "":
+		for m.canisters[canisterID(m.nextID)] != nil {
+			m.nextID++
+		}
+		id = canisterID(m.nextID)
 		m.nextID++
+	case !isCanisterID(id):
+		return "", reject(icInvalidManagement, "The specified_id %s is not a canister id of this network", id)
+	case m.canisters[id] != nil:
+		return "", reject(icCanisterExists, "Canister %s is already installed", id)
 	}
-	id := canisterID(m.nextID)
-	m.nextID++
 	m.canisters[id] = newCanister(id, slices.Clone(controllers), balance)
 	m.touch()
 	return id, nil
@@ -362,7 +375,7 @@ func (m *Machine) Start(ctx context.Context, id candid.Principal) error {
 func (m *Machine) Stop(ctx context.Context, id candid.Principal) error {
 	stopped := make(chan Result, 1)
 	if err := m.manage(ctx, id, func(c *canister) *Reject {
-		m.stop(c, origin{done: func(r Result) { stopped <- r }})
+		m.stop(c, waiter{origin: origin{done: func(r Result) { stopped <- r }}})
 		return nil
 	}); err != nil {
 		return err

@@ -1,6 +1,9 @@
 package execution
 
 import (
+	"fmt"
+	"math/big"
+
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/localnet/wasm"
 )
@@ -17,6 +20,8 @@ func (m *Machine) process(c *canister, msg *message) {
 		m.processTask(c, exportTimer)
 	case heartbeatTask:
 		m.processTask(c, exportHeartbeat)
+	case lowMemoryTask:
+		m.processTask(c, exportLowMemory)
 	}
 }
 
@@ -31,6 +36,9 @@ func (m *Machine) processRequest(c *canister, msg *message) {
 		return
 	case c.balance.isZero():
 		refuse(reject(icOutOfCycles, "Canister %s is out of cycles", c.id))
+		return
+	case msg.origin.isCall && msg.caller != c.id && msg.cycles.big().Cmp(c.settings.minimumCallCycles) < 0:
+		refuse(reject(icCallCycles, "Canister %s requires at least %v cycles with each call, %v were sent", c.id, c.settings.minimumCallCycles, msg.cycles))
 		return
 	}
 	if msg.origin.done != nil {
@@ -81,6 +89,9 @@ func (m *Machine) runIn(c *canister, ctx *callContext, e *env, entry wasm.Entry,
 
 	n, err := m.invoke(code, entry, e, m.messageBudget())
 	m.charge(c, ctx, n)
+	if err == nil && e.mode == modeUpdate {
+		err = memoryLimit(c, code)
+	}
 	if err == nil {
 		m.keep(c, ctx, e, n)
 		m.conclude(c, ctx, nil)
@@ -94,6 +105,41 @@ func (m *Machine) runIn(c *canister, ctx *callContext, e *env, entry wasm.Entry,
 		}
 	}
 	m.conclude(c, ctx, failure(c.id, err, m.limits.MessageInstructions))
+}
+
+// memoryLimit enforces the setting wasm_memory_limit on what main has become
+// (interface specification, "IC method create_canister").
+func memoryLimit(c *canister, code *installed) error {
+	limit := c.settings.wasmMemoryLimit
+	size := big.NewInt(int64(len(code.main.Memory())))
+	if limit.Sign() == 0 || size.Cmp(limit) <= 0 || size.Int64() <= int64(code.image.Size()) {
+		return nil
+	}
+	return &coded{icWasmMemoryLimit, fmt.Sprintf("Canister exceeded its current Wasm memory limit of %v bytes. The peak Wasm memory usage was %v bytes. "+
+		"If the canister reaches 4GiB, then it may stop functioning and may become unrecoverable. "+
+		"Please reach out to the canister owner to investigate the reason for the increased memory usage. "+
+		"It might be necessary to move data from the Wasm memory to the stable memory. "+
+		"If such high Wasm memory usage is expected and safe, then the developer can increase the Wasm memory limit in the canister settings.", limit, size),
+		"Try checking the canister for a possible memory leak or modifying it to use more stable memory instead of Wasm memory. See documentation: " + docExecutionErrors + "wasm-memory-limit-exceeded"}
+}
+
+// watchMemory schedules the hook for low Wasm memory when what remains has
+// fallen below the threshold; it runs once until memory is above it again
+// (interface specification, "On Low Wasm Memory").
+func (m *Machine) watchMemory(c *canister) {
+	if c.code == nil || !c.code.module.system[exportLowMemory] || c.settings.wasmMemoryThreshold.Sign() == 0 {
+		return
+	}
+	limit := c.settings.wasmMemoryLimit
+	if limit.Sign() == 0 {
+		limit = big.NewInt(1 << 32)
+	}
+	remaining := new(big.Int).Sub(limit, big.NewInt(int64(c.code.image.Size())))
+	low := remaining.Cmp(c.settings.wasmMemoryThreshold) < 0
+	if low && !c.lowMemory {
+		m.push(c, &message{kind: lowMemoryTask})
+	}
+	c.lowMemory = low
 }
 
 // cleanUp runs the cleanup callback of a call whose callback trapped.
@@ -127,6 +173,7 @@ func (m *Machine) keep(c *canister, ctx *callContext, e *env, instructions uint6
 	c.balance = e.balance.sub(priceOfExecution(instructions))
 	ctx.available = e.available
 	m.setTimer(c, e)
+	m.watchMemory(c)
 	for _, o := range e.calls {
 		m.send(c, ctx, o)
 	}

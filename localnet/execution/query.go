@@ -21,7 +21,7 @@ func (m *Machine) Query(ctx context.Context, sender, canister candid.Principal, 
 	if canister == candid.ManagementCanister {
 		return m.queryManagement(sender, method, arg)
 	}
-	leave, rej := m.enterQuery(ctx)
+	ctx, leave, rej := m.enterQuery(ctx)
 	if rej != nil {
 		return Result{Reject: rej}
 	}
@@ -38,28 +38,36 @@ func (m *Machine) Query(ctx context.Context, sender, canister candid.Principal, 
 
 // inspect runs canister_inspect_message (interface specification, "Ingress message inspection").
 func (m *Machine) inspect(in Ingress) *Reject {
-	leave, rej := m.enterQuery(m.ctx)
+	ctx, leave, rej := m.enterQuery(context.Background())
 	if rej != nil {
 		return rej
 	}
 	defer leave()
-	return m.newQuery(m.ctx).inspect(in)
+	return m.newQuery(ctx).inspect(in)
 }
 
-// enterQuery waits for a place.
-func (m *Machine) enterQuery(ctx context.Context) (leave func(), rej *Reject) {
+// enterQuery waits for a place. The query is to run under the context returned,
+// which ends with the one given or with the machine, whichever is first.
+func (m *Machine) enterQuery(ctx context.Context) (run context.Context, leave func(), rej *Reject) {
+	closed := &Reject{Code: codeSysTransient, Text: ErrClosed.Error()}
 	select {
 	case m.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, reject(icQueryTime, "The query waited too long for its turn")
+		return nil, nil, reject(icQueryTime, "The query waited too long for its turn")
 	case <-m.ctx.Done():
-		return nil, &Reject{Code: codeSysTransient, Text: ErrClosed.Error()}
+		return nil, nil, closed
 	}
 	if m.ctx.Err() != nil {
 		<-m.slots
-		return nil, &Reject{Code: codeSysTransient, Text: ErrClosed.Error()}
+		return nil, nil, closed
 	}
-	return func() { <-m.slots }, nil
+	run, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(m.ctx, cancel)
+	return run, func() {
+		detach()
+		cancel()
+		<-m.slots
+	}, nil
 }
 
 // query is one query call with all the calls that it leads to.
@@ -202,10 +210,12 @@ func (q *query) followCalls(inst wasm.Instance, e *env, depth int, limit uint64)
 			if _, rerr := state.Restore(inst); rerr != nil {
 				return rerr
 			}
-			last = err
 			if call.cleanup != nil {
-				q.cleanUp(inst, e, *call.cleanup, &state, limit)
+				if cerr := q.cleanUp(inst, e, *call.cleanup, &state, limit); cerr != nil {
+					err = &cleanupFailed{callback: err, cleanup: cerr}
+				}
 			}
+			last = err
 			continue
 		}
 		last = nil
@@ -219,15 +229,16 @@ func (q *query) followCalls(inst wasm.Instance, e *env, depth int, limit uint64)
 }
 
 // cleanUp runs the cleanup callback of a composite query's call.
-func (q *query) cleanUp(inst wasm.Instance, e *env, f closure, state *wasm.Image, limit uint64) {
+func (q *query) cleanUp(inst wasm.Instance, e *env, f closure, state *wasm.Image, limit uint64) error {
 	cb := *e
 	cb.mode, cb.certificate, cb.calls = modeCompositeClean, nil, nil
 	cb.stable = newStable(e.stable.commit(), q.m.limits.StableBytes)
 	if err := q.invoke(inst, wasm.Entry{Callback: true, Index: f.fn, Arg: f.env}, &cb, limit); err != nil {
-		_, _ = state.Restore(inst) // what fails here fails at the next use
-		return
+		_, rerr := state.Restore(inst)
+		return errors.Join(err, rerr)
 	}
 	e.stable = cb.stable
+	return nil
 }
 
 // inspect asks canister_inspect_message.

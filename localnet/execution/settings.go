@@ -1,6 +1,10 @@
 package execution
 
-import "math/big"
+import (
+	"math/big"
+
+	"github.com/icrelay/icrelay/candid"
+)
 
 // settings are a canister's settings but its controllers (interface
 // specification, "IC method create_canister"). Only the environment variables
@@ -22,8 +26,8 @@ type settings struct {
 // visibility says who besides the controllers may look at something.
 type visibility struct {
 	public  bool
-	viewers []string // principals as raw bytes, when not public
-	listed  bool     // viewers is meant
+	viewers []candid.Principal
+	listed  bool // viewers is meant
 }
 
 func defaultSettings() settings {

@@ -129,3 +129,8 @@ func canisterID(n uint64) candid.Principal {
 	b := binary.BigEndian.AppendUint64(nil, n)
 	return candid.Principal(append(b, 0x01, 0x01))
 }
+
+// isCanisterID reports whether p has the form of the ids that canisterID makes.
+func isCanisterID(p candid.Principal) bool {
+	return len(p) == 10 && p[8:] == "\x01\x01"
+}
