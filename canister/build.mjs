@@ -50,8 +50,10 @@ export function compile(motoko, source, { mode = "ic", strict = true } = {}) {
 
 /** The files that one canister consists of. */
 function build(motoko, source) {
-  const { wasm, candid } = compile(motoko, source);
-  return { wasm: Buffer.from(wasm), did: Buffer.from(candid.trimEnd() + "\n") };
+  const { wasm } = compile(motoko, source);
+  // with the sources' comments, unlike the text inside the module
+  const did = motoko.candid(source).trimEnd() + "\n";
+  return { wasm: Buffer.from(wasm), did: Buffer.from(did) };
 }
 
 function main(args) {

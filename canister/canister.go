@@ -17,6 +17,6 @@ var did string
 // The caller must not change the bytes.
 func Wasm() []byte { return wasm }
 
-// Interface returns the Candid interface of the relay canister. The module carries the same text in its public
-// metadata section candid:service.
+// Interface returns the Candid interface of the relay canister. The module carries the same interface, without the
+// comments, in its public metadata section candid:service.
 func Interface() string { return did }

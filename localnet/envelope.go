@@ -1,6 +1,7 @@
 package localnet
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -53,6 +54,9 @@ func authenticationError(e *candid.Envelope, now time.Time, err error) error {
 	}
 	if e.RequestType != candid.RequestReadState && !targetsOf(e).allow(e.Canister) {
 		return badRequest("Canister %s is not one of the delegation targets", e.Canister)
+	}
+	if errors.Is(err, ic.ErrDelegation) {
+		return badRequest("Invalid delegation: %v", err)
 	}
 	return badRequest("Invalid signature: %v", err)
 }

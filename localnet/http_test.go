@@ -133,7 +133,7 @@ func TestDelegations(t *testing.T) {
 		{"for no canister", candid.Delegation{Expiration: soon, Targets: []candid.Principal{}}, 400, "Canister " + testCanister.String() + " is not one of the delegation targets"},
 		{"expired", candid.Delegation{Expiration: nanoseconds(time.Now().Add(-time.Minute))}, 400,
 			"Invalid delegation expiry: Specified sender delegation has expired"},
-		{"for queries only", candid.Delegation{Expiration: soon, Permissions: "queries"}, 400, "queries"},
+		{"for queries only", candid.Delegation{Expiration: soon, Permissions: "queries"}, 400, "Invalid delegation"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -238,5 +238,16 @@ func TestTakenPort(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("the error does not tell: %v", err)
+	}
+}
+
+func TestListenOnAllInterfaces(t *testing.T) {
+	n, err := Start(t.Context(), Options{Listen: ":0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	if !strings.HasPrefix(n.URL(), "http://127.0.0.1:") || strings.HasSuffix(n.URL(), ":0") {
+		t.Errorf("URL %s", n.URL())
 	}
 }

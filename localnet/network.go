@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,9 +103,18 @@ func Start(ctx context.Context, opts Options) (*Network, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded network: %w", err), listener.Close())
 	}
-	n.url = "http://" + listener.Addr().String()
+	n.url = "http://" + reachable(listener.Addr())
 	n.serve(listener)
 	return n, nil
+}
+
+// reachable is the address to give to agents: a listener on all interfaces is
+// reached on this machine's own.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }
 
 // newNetwork makes everything but the goroutines of the HTTP interface.

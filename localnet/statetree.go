@@ -181,9 +181,9 @@ func encodePrincipals(list []candid.Principal) []byte {
 func encodeMetrics(canisters int, calls uint64) []byte {
 	b := cbor.AppendSelfDescribe(nil)
 	b = cbor.AppendMap(b, 4)
-	b = cbor.AppendUint(b, 0) // num_canisters
+	b = cbor.AppendUint(b, 0)                 // num_canisters
 	b = cbor.AppendUint(b, uint64(canisters)) //nolint:gosec // a length
-	b = cbor.AppendUint(b, 1) // canister_state_bytes: not counted
+	b = cbor.AppendUint(b, 1)                 // canister_state_bytes: not counted
 	b = cbor.AppendUint(b, 0)
 	b = cbor.AppendUint(b, 2) // consumed_cycles_total: low part
 	b = cbor.AppendMap(b, 1)

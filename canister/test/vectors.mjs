@@ -91,8 +91,8 @@ const splits = times(count, () => {
   const [t, value] = type(4);
   const extra = times(below(3), () => type(2));
   const values = times(below(6), value);
-  const bytes = Buffer.from(IDL.encode([IDL.Vec(t), ...extra.map(([x]) => x)], [values, ...extra.map(([, x]) => x())]));
-  return { t, bytes };
+  const bytes = IDL.encode([IDL.Vec(t), ...extra.map(([x]) => x)], [values, ...extra.map(([, x]) => x())]);
+  return { t, bytes: new Uint8Array(bytes) };
 });
 
 const literal = (bytes) => `"${[...bytes].map((b) => "\\" + b.toString(16).padStart(2, "0")).join("")}"`;
@@ -103,12 +103,12 @@ export const vectors = {
   },
   examine: {
     /** The parts of vector `index` must be argument tuples of one element each. */
-    split([index, ...items]) {
+    async split([index, ...items]) {
       const { t, bytes } = splits[Number(index)];
-      const [want] = IDL.decode([IDL.Vec(t)], bytes);
+      const [want] = IDL.decode([IDL.Vec(t)], bytes.buffer);
       if (items.length !== want.length) return `${index}: ${items.length} parts, want ${want.length}`;
       for (const [i, item] of items.entries()) {
-        const got = IDL.decode([t], Buffer.from(item, "hex"));
+        const got = IDL.decode([t], new Uint8Array(Buffer.from(item, "hex")).buffer);
         if (!isDeepStrictEqual(got, [want[i]])) return `${index}: part ${i} differs`;
       }
     },

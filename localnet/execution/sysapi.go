@@ -35,12 +35,6 @@ func hostFunctions() []wasm.HostFunction {
 }
 
 func (f systemFunction) host() wasm.HostFunction {
-	var narrow []int // parameters to be read as unsigned 32-bit numbers
-	for i, p := range f.params {
-		if p != 'l' {
-			narrow = append(narrow, i)
-		}
-	}
 	narrowResult := f.results != "" && f.results != "l"
 	call, modes, name := f.call, f.modes, f.name
 	return wasm.HostFunction{
@@ -55,9 +49,6 @@ func (f systemFunction) host() wasm.HostFunction {
 					help: "Check the ICP documentation to make sure APIs are being called in the correct message types. See documentation: " +
 						docExecutionErrors + "calling-a-system-api-from-the-wrong-mode",
 				}
-			}
-			for _, i := range narrow {
-				s[i] &= 0xffffffff
 			}
 			c.Charge(50)
 			e.call = c

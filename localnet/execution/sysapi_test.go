@@ -167,14 +167,14 @@ func everywhere(f systemFunction) string {
 		memory 1
 		data 100 "ok_no_"
 		table 3
-		elem 0 $callback $trap
+		elem 0 $callback $fails
 		func $f () ()
 		` + body.String() + `
 		end
 		func $callback (i32) ()
 		` + body.String() + `
 		end
-		func $trap (i32) ()
+		func $fails (i32) ()
 		  unreachable
 		end
 		func $reply () ()

@@ -114,7 +114,8 @@ var trapTexts = map[TrapKind]string{
 func (t *Trap) Error() string { return trapTexts[t.Kind] }
 
 // HostFunction is a function that modules can import. Call gets the arguments
-// on the stack, leaves its result there, and ends the invocation by an error.
+// on the stack, those of 32 bits zero-extended, leaves its result there, and
+// ends the invocation by an error.
 type HostFunction struct {
 	Module, Name string
 	Type         FuncType

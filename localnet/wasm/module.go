@@ -49,7 +49,7 @@ const (
 	maxGlobals      = 1_000
 	maxCodeSize     = 10 << 20
 	maxFunctionSize = 1_000_000 // instructions
-	maxTableSize    = 1_000_000 // entries at instantiation
+	maxTableSize    = 1_000_000 // entries of all tables at instantiation
 	maxLocals       = 50_000
 	maxTypes        = 100_000
 	maxNesting      = 10_000 // blocks within blocks
@@ -334,6 +334,7 @@ func (p *parsed) functionSection(s *reader) {
 
 func (p *parsed) tableSection(s *reader) {
 	n := s.count()
+	entries := uint64(0)
 	for i := uint32(0); i < n && s.err == nil; i++ {
 		from := s.off
 		t := ValueType(s.byte())
@@ -341,8 +342,8 @@ func (p *parsed) tableSection(s *reader) {
 			s.fail("table type 0x%x is not supported", byte(t))
 		}
 		l, _ := s.limits(false)
-		if s.err == nil && l.min > maxTableSize {
-			s.fail("a table of %d entries, at most %d are allowed", l.min, maxTableSize)
+		if entries += l.min; s.err == nil && entries > maxTableSize {
+			s.fail("tables of %d entries, at most %d are allowed", entries, maxTableSize)
 		}
 		p.tables = append(p.tables, s.b[from:s.off])
 	}

@@ -70,8 +70,17 @@ func (e *wazeroEngine) link(ctx context.Context, functions []HostFunction) error
 			builders[f.Module] = b
 		}
 		call := f.Call
+		var narrow []int // wazero leaves the upper halves of 32-bit parameters undefined
+		for n, t := range f.Type.Params {
+			if t == I32 {
+				narrow = append(narrow, n)
+			}
+		}
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
+			for _, n := range narrow {
+				stack[n] &= 0xffffffff
+			}
 			if err := call(&i.call, stack); err != nil {
 				panic(hostError{err}) // recovered by wazero, which unwinds the module's stack
 			}

@@ -1,0 +1,174 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestImage(t *testing.T) {
+	e := newEngine(t, Config{})
+	_, i := instantiate(t, e, `
+		memory 2 10
+		global $n i64 mut 5
+		func $write () ()
+		  i32.const 70000
+		  i32.const 42
+		  i32.store
+		  i64.const 6
+		  global.set $n
+		end
+		func $grow () ()
+		  i32.const 1
+		  memory.grow
+		  drop
+		  i32.const 131072
+		  i32.const 43
+		  i32.store
+		end
+		export $write "write"
+		export $grow "grow"`)
+	var im Image
+	im.Commit(i)
+	restore := func(want int) {
+		t.Helper()
+		n, err := im.Restore(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n != want {
+			t.Errorf("%d bytes restored, expected %d", n, want)
+		}
+	}
+	restore(0)
+	invoke(t, i, "write")
+	if i.Memory()[70000] != 42 || i.Globals(nil)[0] != 6 {
+		t.Fatal("the module did not write")
+	}
+	restore(grain)
+	if i.Memory()[70000] != 0 || i.Globals(nil)[0] != 5 {
+		t.Error("memory or global not restored")
+	}
+	invoke(t, i, "grow")
+	if len(i.Memory()) != 3*PageSize {
+		t.Fatal("the memory did not grow")
+	}
+	restore(0)
+	if len(i.Memory()) != 2*PageSize {
+		t.Error("the memory has not shrunk")
+	}
+	invoke(t, i, "write")
+	invoke(t, i, "grow")
+	if n := im.Commit(i); n != grain+PageSize {
+		t.Errorf("%d bytes committed", n)
+	}
+
+	// Another instance catches up, and one that is ahead falls back.
+	_, j := instantiate(t, e, `
+		memory 1 10
+		global $n i64 mut 0
+		func $f () ()
+		end
+		export $f "f"`)
+	if _, err := im.Restore(j); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(i.Memory(), j.Memory()) || j.Globals(nil)[0] != 6 {
+		t.Error("the instances differ")
+	}
+	_, small := instantiate(t, e, "memory 1 2")
+	if _, err := im.Restore(small); err == nil {
+		t.Error("three pages fit into two")
+	}
+	_, none := instantiate(t, e, "func $f () ()\nend")
+	if err := none.Resize(1); err == nil {
+		t.Error("a module without memory has a page")
+	}
+}
+
+func TestCopyChanged(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		src := make([]byte, r.IntN(5)*grain+r.IntN(grain))
+		for i := range src {
+			src[i] = byte(r.Uint32())
+		}
+		dst := bytes.Clone(src)
+		changed := map[int]bool{}
+		for range r.IntN(4) {
+			if len(dst) > 0 {
+				i := r.IntN(len(dst))
+				dst[i]++
+				changed[i/grain] = true
+			}
+		}
+		want := 0
+		for g := range changed {
+			want += min(grain, len(src)-g*grain)
+		}
+		if n := copyChanged(dst, src); n != want || !bytes.Equal(dst, src) {
+			t.Fatalf("%d bytes copied, expected %d", n, want)
+		}
+	}
+}
+
+func TestModulesAreCompiledOnce(t *testing.T) {
+	e := newEngine(t, Config{Keep: 1}).(*wazeroEngine)
+	compile := func(text string) Module {
+		t.Helper()
+		m, err := e.Compile(context.Background(), assemble(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a, b := compile("memory 1"), compile("memory 1")
+	if a != b {
+		t.Error("the same module was compiled twice")
+	}
+	a.Release()
+	if len(e.idle) != 0 {
+		t.Error("a module in use counts as idle")
+	}
+	b.Release()
+	if c := compile("memory 1"); c != a {
+		t.Error("an idle module was not found")
+	} else {
+		c.Release()
+	}
+	compile("memory 2").Release()
+	if len(e.modules) != 1 || len(e.idle) != 1 {
+		t.Errorf("%d modules, %d idle, expected one", len(e.modules), len(e.idle))
+	}
+	if _, err := e.Compile(context.Background(), []byte("junk")); err == nil || len(e.modules) != 1 {
+		t.Errorf("a module that does not compile is kept: %v", err)
+	}
+}
+
+// An engine gives each message a fresh table; a module that changes it says so.
+func TestPurity(t *testing.T) {
+	e := newEngine(t, Config{})
+	pure, i := instantiate(t, e, `
+		memory 1
+		func $f () ()
+		  data.drop 0
+		end
+		export $f "f"
+		data 0 "x"`)
+	_ = i
+	if !pure.Pure() {
+		t.Error("data.drop counts as a change")
+	}
+	impure, _ := instantiate(t, e, `
+		table 1
+		func $f () ()
+		  i32.const 0
+		  ref.null funcref
+		  table.set 0
+		end
+		export $f "f"`)
+	if impure.Pure() {
+		t.Error("table.set does not count as a change")
+	}
+}
