@@ -134,7 +134,7 @@ func boolByte(v bool) byte {
 func appendBlob(dst, b []byte) []byte { return append(appendULEB(dst, uint64(len(b))), b...) }
 
 func appendPrincipal(dst []byte, p Principal) []byte {
-	return append(append(dst, 1, byte(len(p))), p...)
+	return append(append(dst, 1, byte(len(p))), p...) //nolint:gosec // at most 29 bytes
 }
 
 func toBig(v any) (*big.Int, bool) {

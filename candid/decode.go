@@ -30,9 +30,9 @@ func Decode(b []byte, limits Limits) ([]Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := generic{decoder: d, left: limits.Values, digits: limits.Digits}
-	if g.left <= 0 {
-		g.left = defaultValues
+	g := generic{decoder: d, values: limits.Values, digits: limits.Digits}
+	if g.values <= 0 {
+		g.values = defaultValues
 	}
 	if g.digits <= 0 {
 		g.digits = defaultDigits
@@ -55,12 +55,12 @@ func Decode(b []byte, limits Limits) ([]Value, error) {
 
 type generic struct {
 	*decoder
-	left   int
+	values int
 	digits int
 }
 
 func (g *generic) value(t typeRef, depth int) (Value, error) {
-	if g.left--; g.left < 0 {
+	if g.values--; g.values < 0 {
 		return Value{}, errValues
 	}
 	if depth == 0 {
@@ -123,7 +123,7 @@ func (g *generic) vecValue(elem typeRef, depth int) (Value, error) {
 		b, err := g.take(n)
 		return Value{kind: KindBlob, bytes: b}, err
 	}
-	if n > uint64(g.left) { //nolint:gosec // left is not negative here
+	if n > uint64(g.values) { //nolint:gosec // values is not negative here
 		return Value{}, errValues
 	}
 	v := Value{kind: KindVec, elems: make([]Value, 0, min(n, 64))}

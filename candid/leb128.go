@@ -119,7 +119,7 @@ func appendBigLEB(dst []byte, n *big.Int, signed bool) []byte {
 	rest, group, mask := new(big.Int).Set(n), new(big.Int), big.NewInt(0x7f)
 	minusOne := big.NewInt(-1)
 	for {
-		b := byte(group.And(rest, mask).Uint64()) // And works on two's complement
+		b := byte(group.And(rest, mask).Uint64()) //nolint:gosec // 7 bits; And works on two's complement
 		rest.Rsh(rest, 7)
 		done := rest.Sign() == 0
 		if signed {

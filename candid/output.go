@@ -89,7 +89,7 @@ func (d *decoder) outputMessageVec(t typeRef, m *OutputMessages) error {
 	}
 	// The smallest message takes twelve bytes: key, content, principal, nonce.
 	const smallest = 12
-	if n > uint64(len(d.data)-d.off)/smallest {
+	if n > d.left()/smallest {
 		return errTruncated
 	}
 	m.Messages = make([]OutputMessage, 0, min(n, 256))

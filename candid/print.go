@@ -3,7 +3,6 @@ package candid
 import (
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // maxPrinted bounds the text that String makes of a value.
@@ -15,21 +14,21 @@ func (v Value) String() string {
 	var p printer
 	p.value(v)
 	if p.cut {
-		p.WriteString("...")
+		p.text = append(p.text, "..."...)
 	}
-	return p.String()
+	return string(p.text)
 }
 
 type printer struct {
-	strings.Builder
-	cut bool
+	text []byte
+	cut  bool
 }
 
 func (p *printer) put(s string) {
-	if room := maxPrinted - p.Len(); len(s) > room {
+	if room := maxPrinted - len(p.text); len(s) > room {
 		s, p.cut = s[:max(room, 0)], true
 	}
-	p.WriteString(s)
+	p.text = append(p.text, s...)
 }
 
 func (p *printer) value(v Value) {

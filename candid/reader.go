@@ -77,8 +77,11 @@ func (d *decoder) end() error {
 	return nil
 }
 
+// left is the number of bytes that have not been read.
+func (d *decoder) left() uint64 { return uint64(len(d.data) - d.off) } //nolint:gosec // off never passes the end
+
 func (d *decoder) take(n uint64) ([]byte, error) {
-	if n > uint64(len(d.data)-d.off) {
+	if n > d.left() {
 		return nil, errTruncated
 	}
 	end := d.off + int(n) //nolint:gosec // n is at most the length of the input
@@ -329,7 +332,7 @@ func (d *decoder) skipVec(elem typeRef, depth int) error {
 		return err
 	}
 	if size := fixedSize(elem); size >= 0 && elem != opBool {
-		if size > 0 && n > uint64(len(d.data)-d.off) {
+		if size > 0 && n > d.left() {
 			return errTruncated
 		}
 		_, err := d.take(n * uint64(size)) // no overflow: n is bounded where size is not 0

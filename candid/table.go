@@ -92,7 +92,7 @@ func (d *decoder) header() error {
 	if n > maxTypes {
 		return fmt.Errorf("candid: type table of %d entries, at most %d allowed", n, maxTypes)
 	}
-	if n > uint64(len(d.data)-d.off) {
+	if n > d.left() {
 		return errTruncated
 	}
 	if n > uint64(cap(d.types)) {
@@ -170,15 +170,15 @@ func (d *decoder) typeFields() ([]typeField, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n > uint64(len(d.data)-d.off)/2 {
+	if n > d.left()/2 {
 		return nil, errTruncated
 	}
-	if uint64(d.fieldCount)+n > maxFields {
+	if n > uint64(maxFields-d.fieldCount) { //nolint:gosec // never negative
 		return nil, fmt.Errorf("candid: more than %d fields in the type table", maxFields)
 	}
 	d.fieldCount += int(n) //nolint:gosec // at most maxFields
 	start := len(d.fields)
-	if uint64(cap(d.fields)-start) < n {
+	if uint64(cap(d.fields)-start) < n { //nolint:gosec // never negative
 		// A new block; definitions keep pointing into the older ones.
 		d.fields, start = make([]typeField, 0, max(n, 64)), 0
 	}
@@ -210,7 +210,7 @@ func (d *decoder) skipFuncType() error {
 		if err != nil {
 			return err
 		}
-		if n > uint64(len(d.data)-d.off) {
+		if n > d.left() {
 			return errTruncated
 		}
 		for range n {
@@ -232,7 +232,7 @@ func (d *decoder) skipServiceType() error {
 	if err != nil {
 		return err
 	}
-	if n > uint64(len(d.data)-d.off)/2 {
+	if n > d.left()/2 {
 		return errTruncated
 	}
 	for range n {

@@ -19,6 +19,7 @@ export const canisters = [
   { source: "examples/motoko/guestbook/guestbook.mo", out: "examples/motoko/guestbook/guestbook" },
   { source: "e2e/canisters/echo/echo.mo", out: "e2e/canisters/echo/echo" },
   { source: "e2e/canisters/faulty/faulty.mo", out: "e2e/canisters/faulty/faulty" },
+  { source: "e2e/canisters/target/target.mo", out: "e2e/canisters/target/target" },
 ];
 
 /** The compiler with mo:core and all Motoko files of `folders` (paths relative to the root) loaded. */

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
@@ -80,14 +81,14 @@ func (w *watch) look(ctx context.Context, feed Target) {
 	}
 	text := ""
 	if err != nil {
-		text = err.Error()
+		text = sentence(err.Error())
 	}
 	if text == w.reported[feed] {
 		return
 	}
 	w.reported[feed] = text
 	if err != nil {
-		w.log.Error("feed does not work", "canister", w.canister.String(), "error", err)
+		w.log.Error("feed does not work", "canister", w.canister.String(), "error", text)
 	} else {
 		w.log.Info("feed works again", "canister", w.canister.String(), "feed", feed.String())
 	}
@@ -124,6 +125,13 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
 	return nil
 }
 
+// sentence is the first line of a text: replicas put stack traces and links to
+// their documentation into the following ones.
+func sentence(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return strings.TrimSpace(line)
+}
+
 // logRejections logs each rejected call once.
 func (w *watch) logRejections(list []rejection) {
 	w.mu.Lock()
@@ -133,6 +141,6 @@ func (w *watch) logRejections(list []rejection) {
 			continue
 		}
 		w.rejections = r.id + 1
-		w.log.Warn("a client's message was rejected by its target", "canister", w.canister.String(), "target", r.target.String(), "text", r.text)
+		w.log.Warn("a client's message was rejected by its target", "canister", w.canister.String(), "target", r.target.String(), "text", sentence(r.text))
 	}
 }

@@ -208,8 +208,10 @@ func TestSmallThings(t *testing.T) {
 			t.Error(b, err)
 		}
 	}
-	if !r.Null() || !r.Null() || r.Null() {
-		t.Error("null")
+	for _, want := range []bool{true, true, false} { // null, undefined, a number
+		if r.Null() != want {
+			t.Error("null")
+		}
 	}
 	if _, err := r.Bool(); err == nil {
 		t.Error("a number is no boolean")

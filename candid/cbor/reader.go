@@ -120,9 +120,12 @@ func (r *Reader) head() (major, info int, arg uint64, err error) {
 	return 0, 0, 0, fmt.Errorf("cbor: reserved head 0x%02x", rest[0])
 }
 
+// left is the number of bytes that have not been read.
+func (r *Reader) left() uint64 { return uint64(len(r.data) - r.off) } //nolint:gosec // off never passes the end
+
 // take returns the next n bytes of the input without copying them.
 func (r *Reader) take(n uint64) ([]byte, error) {
-	if n > uint64(len(r.data)-r.off) {
+	if n > r.left() {
 		return nil, ErrTruncated
 	}
 	end := r.off + int(n) //nolint:gosec // n is at most the length of the input
@@ -319,7 +322,7 @@ func (r *Reader) container(want int, itemsEach uint64, name string) (Container, 
 	}
 	// Each item takes at least one byte: a longer count is a lie, and refusing it
 	// here means that callers may size slices by Len.
-	if arg > uint64(len(r.data)-r.off)/itemsEach {
+	if arg > r.left()/itemsEach {
 		return Container{}, ErrTruncated
 	}
 	return Container{left: arg}, nil
@@ -399,7 +402,7 @@ func (r *Reader) skipContainer(major, info int, arg uint64, depth int) error {
 		each = 2
 	}
 	c := Container{left: arg, indefinite: info == indefinite}
-	if !c.indefinite && arg > uint64(len(r.data)-r.off)/each {
+	if !c.indefinite && arg > r.left()/each {
 		return ErrTruncated
 	}
 	for {

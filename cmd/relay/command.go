@@ -27,6 +27,7 @@ wrong.`
 
 const examples = `  relay --config config.toml
   relay check --config config.toml
+  relay network --config config.toml
   relay canister config --config config.toml`
 
 func newCommand() *cobra.Command {
@@ -60,7 +61,7 @@ func newCommand() *cobra.Command {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing to mend\n", path)
 			return err
 		},
-	}, newCanisterCommand(&path))
+	}, newNetworkCommand(&path), newCanisterCommand(&path))
 	return root
 }
 

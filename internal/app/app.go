@@ -12,19 +12,15 @@ import (
 	"time"
 
 	"github.com/icrelay/icrelay/bridge"
-	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 )
 
 // Run starts everything that the configuration names, prints where it can be
 // found, and serves until ctx ends; then it stops in order.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
-	identity, created, err := ic.LoadOrCreateIdentity(cfg.Gateway.Identity)
+	identity, err := loadIdentity(cfg, log)
 	if err != nil {
-		return fmt.Errorf("gateway.identity: %w", err)
-	}
-	if created {
-		log.Info("created the gateway's identity", "file", cfg.Gateway.Identity, "principal", identity.Principal().String())
+		return err
 	}
 	listener, err := listen("gateway.listen", cfg.Gateway.Listen)
 	if err != nil {

@@ -10,14 +10,21 @@ import (
 
 // printAddresses tells a person, or a script, where everything is.
 func printAddresses(out io.Writer, address net.Addr, gateway candid.Principal, n *network) {
-	line := func(name, value string) { _, _ = fmt.Fprintf(out, "%-10s%s\n", name, value) }
-	line("page", "http://"+reachable(address)+"/")
-	line("websocket", "ws://"+reachable(address)+"/")
-	line("gateway", gateway.String())
-	line("network", n.url)
+	printLine(out, "page", "http://"+reachable(address)+"/")
+	printLine(out, "websocket", "ws://"+reachable(address)+"/")
+	printLine(out, "gateway", gateway.String())
+	printNetwork(out, n)
+}
+
+func printNetwork(out io.Writer, n *network) {
+	printLine(out, "network", n.url)
 	for _, name := range n.names {
-		line("canister", fmt.Sprintf("%-12s%s", name, n.canisters[name]))
+		printLine(out, "canister", fmt.Sprintf("%-12s%s", name, n.canisters[name]))
 	}
+}
+
+func printLine(out io.Writer, name, value string) {
+	_, _ = fmt.Fprintf(out, "%-10s%s\n", name, value)
 }
 
 // reachable replaces "all addresses" by one that a browser can open.

@@ -183,17 +183,37 @@ func TestRewrittenModulesWork(t *testing.T) {
 	}
 }
 
-func seeds(f *testing.F) {
-	f.Helper()
+// TestMotokoModules: what the Motoko compiler emits can be rewritten, and read again.
+func TestMotokoModules(t *testing.T) {
 	for _, name := range []string{"counter", "caller"} {
 		b, err := os.ReadFile("../execution/testdata/" + name + ".wasm")
 		if err != nil {
-			f.Fatal(err)
+			t.Fatal(err)
 		}
-		f.Add(b)
+		res, err := rewrite(b, 1<<14)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(res.binary); err != nil {
+			t.Error(err)
+		}
+		if res.impure {
+			t.Errorf("%s counts as impure", name)
+		}
 	}
-	f.Add(assemble("memory 1 2\ntable 3\nelem 0 $f\nglobal $g i64 mut 1\nfunc $f (i32) ()\nloop\nbr 0\nend\nend\nexport $f \"f\"\nstart $g2\nfunc $g2 () ()\nend"))
-	f.Add(assemble("memory 1\ndata 0 \"abc\"\nfunc $f () ()\ni32.const 0\ni32.const 0\ni32.const 9\nmemory.fill\nmemory.size\nmemory.grow\ndrop\nend"))
+}
+
+// seeds are small: mutating a large module takes the fuzzer too long.
+func seeds(f *testing.F) {
+	f.Helper()
+	for _, text := range []string{
+		"memory 1 2\ntable 3\nelem 0 $f\nglobal $g i64 mut 1\nfunc $f (i32) ()\nloop\nbr 0\nend\nend\nexport $f \"f\"\nstart $s\nfunc $s () ()\nend",
+		"memory 1\ndata 0 \"abc\"\nfunc $f () ()\ni32.const 0\ni32.const 0\ni32.const 9\nmemory.fill\nmemory.size\nmemory.grow\ndrop\nend",
+		"import ic0 note (i32) ()\nfunc $f (i32) (i32)\nlocals i64 f32\nblock i32\nlocal.get 0\nbr_if 0\ni32.const -5\nend\ncall $note\nlocal.get 0\nend\nexport $f \"x\"",
+	} {
+		f.Add(assemble(text))
+	}
+	f.Add(wasmtest.Custom(assemble("func $f () ()\nend"), "icp:public a", "b"))
 }
 
 // FuzzRewrite: nothing panics, the result is bounded by the input, and it can be read again.
