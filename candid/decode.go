@@ -77,7 +77,7 @@ func (g *generic) value(t typeRef, depth int) (Value, error) {
 			return Value{kind: KindOpt}, err
 		}
 		if flag != 1 {
-			return Value{}, errors.New("candid: opt is neither 0 nor 1")
+			return Value{}, errOptFlag
 		}
 		inner, err := g.value(def.elem, depth-1)
 		return Value{kind: KindOpt, elems: []Value{inner}}, err

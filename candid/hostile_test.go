@@ -226,6 +226,44 @@ func TestWrongTypes(t *testing.T) {
 	}
 }
 
+// TestEndOfQueue reads the optional flag of a batch in every form it may have.
+func TestEndOfQueue(t *testing.T) {
+	batch := func(flagType, flag string) []byte {
+		return didl([]string{
+			oVariant + "\x01" + uvarint(hashOk) + "\x01",
+			oRecord + "\x04" + uvarint(hashMessages) + "\x02" + uvarint(hashCert) + "\x02" + uvarint(hashTree) + "\x02" +
+				uvarint(hashIsEndOfQueue) + flagType,
+			oVec + oEmpty,
+			oOpt + oBool,
+		}, "\x01\x00", "\x00\x00\x00\x00"+flag)
+	}
+	for name, tt := range map[string]struct {
+		raw  []byte
+		want bool
+		err  string
+	}{
+		"true":           {batch(oBool, "\x01"), true, ""},
+		"false":          {batch(oBool, "\x00"), false, ""},
+		"null":           {batch(oNull, ""), true, ""},
+		"reserved":       {batch(oReserved, ""), true, ""},
+		"opt, absent":    {batch("\x03", "\x00"), true, ""},
+		"opt, false":     {batch("\x03", "\x01\x00"), false, ""},
+		"opt of 2":       {batch("\x03", "\x02\x00"), false, "opt is neither 0 nor 1"},
+		"opt, truncated": {batch("\x03", ""), false, "ends inside"},
+		"a text":         {batch(oText, "\x00"), false, "field is_end_of_queue: candid: expected bool, found text"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, _, _, err := DecodeOutputMessages(tt.raw)
+			if tt.err != "" {
+				errorContains(t, err, tt.err)
+				return
+			}
+			equal(t, err, nil)
+			equal(t, m.EndOfQueue, tt.want)
+		})
+	}
+}
+
 func TestVecLen(t *testing.T) {
 	for name, tt := range map[string]struct {
 		raw  []byte

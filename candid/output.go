@@ -76,6 +76,8 @@ func (d *decoder) boolOr(t typeRef, absent bool) (bool, error) {
 			return false, err
 		case flag == 0:
 			return absent, nil
+		case flag != 1:
+			return false, errOptFlag
 		}
 		return d.bool(def.elem)
 	}

@@ -21,8 +21,9 @@ const (
 )
 
 var (
-	errDepth = errors.New("candid: values nested too deep")
-	errWork  = errors.New("candid: too many values for the size of the input")
+	errDepth   = errors.New("candid: values nested too deep")
+	errOptFlag = errors.New("candid: opt is neither 0 nor 1")
+	errWork    = errors.New("candid: too many values for the size of the input")
 )
 
 // decoder walks over one argument tuple.
@@ -270,7 +271,7 @@ func (d *decoder) skipDepth(t typeRef, depth int) error {
 			return err
 		}
 		if flag > 1 {
-			return errors.New("candid: opt is neither 0 nor 1")
+			return errOptFlag
 		}
 		if flag == 0 {
 			return nil

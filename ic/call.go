@@ -186,11 +186,11 @@ func (c *Client) waitForReply(ctx context.Context, id Identity, effective candid
 		switch {
 		case err == nil:
 			reply, state, err := cert.RequestStatus(requestID)
-			if err != nil || state == RequestReplied {
+			if state == RequestReplied || err != nil && !Retryable(err) {
 				return reply, err
 			}
 			// Once certified time is past the expiry, an unknown request stays unknown.
-			if state == RequestUnknown && uint64(cert.Time.UnixNano()) > expiry { //nolint:gosec // after 1970
+			if err == nil && state == RequestUnknown && uint64(cert.Time.UnixNano()) > expiry { //nolint:gosec // after 1970
 				return nil, ErrExpired
 			}
 		case !Retryable(err):

@@ -25,7 +25,7 @@ type replica struct {
 
 	mu       sync.Mutex
 	requests []request // guarded by mu
-	// answer is called with mu held; "" as path of an unknown endpoint.
+	// answer is called with mu held.
 	answer func(r request) reply
 }
 
@@ -375,9 +375,11 @@ func TestCallWaits(t *testing.T) {
 					return stateAnswer(r.certify(tree(testTime, map[string]*HashTree{"request_status": Empty()}), layoutOld))
 				case 2:
 					return reply{status: 500}
-				case 3:
-					return stateAnswer(r.status(call, map[string]string{"status": "received"}))
+				case 3: // a replica that shows less than was asked for
+					return stateAnswer(r.certify(tree(testTime, requestStatus(call, nil)).Prune(path("time")), layoutOld))
 				case 4:
+					return stateAnswer(r.status(call, map[string]string{"status": "received"}))
+				case 5:
 					return stateAnswer(r.status(call, map[string]string{"status": "processing"}))
 				}
 				return stateAnswer(r.status(call, tt.fields))
@@ -390,7 +392,7 @@ func TestCallWaits(t *testing.T) {
 				errorContains(t, err, strings.ReplaceAll(tt.want, "22w4c-aaaaa", canisterA.String()))
 				equal(t, Retryable(err), false)
 			}
-			equal(t, looks, 5)
+			equal(t, looks, 6)
 		})
 	}
 }

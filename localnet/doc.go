@@ -11,6 +11,7 @@
 // # Parts
 //
 //   - http.go, envelope.go: routes, CORS, limits, what every request must pass.
+//   - conns.go: stopping the HTTP server without waiting for idle connections.
 //   - call.go, query.go, readstate.go, status.go: one endpoint each.
 //   - requests.go: the status of every call, kept for replay protection.
 //   - statetree.go, labelmap.go, certifier.go: the system state tree, and
@@ -26,8 +27,9 @@
 //
 // # Locks
 //
-// Three mutexes, never held together except in this order: certifier.mu, then
-// requests.mu. The machine's own locks may be taken under certifier.mu (to read
-// canisters), never under requests.mu, and the machine holds none of its locks
-// while it calls back.
+// certifier.mu (making a state), then requests.mu (the calls' status): the only
+// two that are held together, in this order. The machine's own locks may be
+// taken under certifier.mu, to read canisters, never under requests.mu; the
+// machine holds none of its locks while it calls back. Network.life keeps Close
+// from returning before the last handler has.
 package localnet

@@ -251,3 +251,25 @@ func TestListenOnAllInterfaces(t *testing.T) {
 		t.Errorf("URL %s", n.URL())
 	}
 }
+
+// TestCloseWithIdleConnections opens connections as browsers do in advance. Close does not wait for them.
+func TestCloseWithIdleConnections(t *testing.T) {
+	n, err := Start(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(n.URL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+	}
+	start := time.Now()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > closeTimeout/2 {
+		t.Errorf("Close took %v", took)
+	}
+}

@@ -77,6 +77,7 @@ type Network struct {
 	inFlight    atomic.Int64
 
 	server    *http.Server
+	fresh     freshConns
 	closing   chan struct{} // closed when Close begins
 	closeOnce sync.Once
 	closeErr  error
@@ -183,6 +184,7 @@ func (n *Network) serve(listener net.Listener) {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         n.fresh.track,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	n.wg.Go(func() {
@@ -252,9 +254,7 @@ func (n *Network) Close() error {
 		close(n.closing)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		if err := n.server.Shutdown(ctx); err != nil {
-			n.closeErr = errors.Join(n.closeErr, n.server.Close())
-		}
+		n.closeErr = n.fresh.shutDown(ctx, n.server)
 		n.life.Lock()
 		n.closed = true
 		n.life.Unlock()

@@ -23,6 +23,8 @@ const (
 	// maxReplyBytes bounds the replies that are kept. Beyond it the oldest
 	// answered calls become "done", without their reply.
 	maxReplyBytes = 128 << 20
+	// sweepStep is how many calls a sweep forgets while others wait, some 10 us each.
+	sweepStep = 256
 	// requestOverhead is counted for every reply besides its bytes.
 	requestOverhead = 1 << 10
 )
@@ -73,7 +75,7 @@ func (s *requests) begin(id [32]byte, sender, canister candid.Principal, expiry 
 		return known, false, nil
 	}
 	if len(s.byID) >= s.limit {
-		s.sweepLocked()
+		s.sweepSome()
 		for len(s.kept) > 0 && len(s.byID) >= s.limit && s.kept[0].expiry.Before(s.now()) {
 			s.retireOldest()
 		}
@@ -149,21 +151,29 @@ func (s *requests) view() requestView {
 	return requestView{s.tree, s.version, s.total}
 }
 
-// sweep forgets what is old enough.
+// sweep forgets what is old enough, in small steps, so that nobody waits long for the mutex.
 func (s *requests) sweep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sweepLocked()
+	for more := true; more; {
+		s.mu.Lock()
+		more = s.sweepSome()
+		s.mu.Unlock()
+	}
 }
 
-func (s *requests) sweepLocked() {
+// sweepSome does a bounded part of a sweep and reports whether there is more to do.
+func (s *requests) sweepSome() (more bool) {
 	now := s.now()
-	for len(s.kept) > 0 && now.Sub(s.kept[0].settledAt) >= replyRetention {
-		s.retireOldest()
+	for range sweepStep {
+		switch {
+		case len(s.kept) > 0 && now.Sub(s.kept[0].settledAt) >= replyRetention:
+			s.retireOldest()
+		case len(s.spent) > 0 && s.spent[0].expiry.Before(now):
+			s.forget(heap.Pop(&s.spent).(*request)) //nolint:forcetypeassert // the heap holds nothing else
+		default:
+			return false
+		}
 	}
-	for len(s.spent) > 0 && s.spent[0].expiry.Before(now) {
-		s.forget(heap.Pop(&s.spent).(*request)) //nolint:forcetypeassert // the heap holds nothing else
-	}
+	return true
 }
 
 // retireOldest drops the reply of the call that was answered longest ago, and

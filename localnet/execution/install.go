@@ -1,7 +1,6 @@
 package execution
 
 import (
-	"context"
 	"slices"
 	"strings"
 
@@ -266,15 +265,6 @@ func (m *Machine) remove(c *canister) *Reject {
 	delete(m.beating, c.id)
 	m.touch()
 	return nil
-}
-
-// loadFor loads a module in the name of an installation.
-func loadFor(ctx context.Context, id candid.Principal, sent []byte) (*canisterModule, *Reject) {
-	module, err := loadModule(ctx, sent)
-	if err != nil {
-		return nil, failure(id, err, 0)
-	}
-	return module, nil
 }
 
 func sortCanisters(cs []*canister) {

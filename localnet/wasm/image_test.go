@@ -42,7 +42,7 @@ func TestImage(t *testing.T) {
 		}
 	}
 	restore(0)
-	invoke(t, i, "write")
+	mustInvoke(t, i, "write")
 	if i.Memory()[70000] != 42 || i.Globals(nil)[0] != 6 {
 		t.Fatal("the module did not write")
 	}
@@ -50,7 +50,7 @@ func TestImage(t *testing.T) {
 	if i.Memory()[70000] != 0 || i.Globals(nil)[0] != 5 {
 		t.Error("memory or global not restored")
 	}
-	invoke(t, i, "grow")
+	mustInvoke(t, i, "grow")
 	if len(i.Memory()) != 3*PageSize {
 		t.Fatal("the memory did not grow")
 	}
@@ -58,8 +58,8 @@ func TestImage(t *testing.T) {
 	if len(i.Memory()) != 2*PageSize {
 		t.Error("the memory has not shrunk")
 	}
-	invoke(t, i, "write")
-	invoke(t, i, "grow")
+	mustInvoke(t, i, "write")
+	mustInvoke(t, i, "grow")
 	if n := im.Commit(i); n != grain+PageSize {
 		t.Errorf("%d bytes committed", n)
 	}
@@ -84,6 +84,13 @@ func TestImage(t *testing.T) {
 	_, none := instantiate(t, e, "func $f () ()\nend")
 	if err := none.Resize(1); err == nil {
 		t.Error("a module without memory has a page")
+	}
+}
+
+func mustInvoke(t testing.TB, i Instance, export string) {
+	t.Helper()
+	if _, _, err := invoke(t, i, export); err != nil {
+		t.Fatal(err)
 	}
 }
 

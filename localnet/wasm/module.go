@@ -435,11 +435,9 @@ func (p *parsed) constExpr(s *reader) []byte {
 		if s.err != nil {
 			return nil
 		}
-		switch {
-		case in.op == opRefFunc:
-			out = append(out, opRefFunc)
-			out = appendU32(out, p.moved(in.index))
-		default:
+		if in.op == opRefFunc {
+			out = appendU32(append(out, opRefFunc), p.moved(in.index))
+		} else {
 			out = append(out, s.b[from:s.off]...)
 		}
 		if in.op == opEnd {

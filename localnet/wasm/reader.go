@@ -51,7 +51,7 @@ func (r *reader) bytes(n uint32) []byte {
 	if r.err != nil {
 		return nil
 	}
-	if uint64(n) > uint64(len(r.b)-r.off) {
+	if uint64(n) > uint64(len(r.b)-r.off) { // #nosec G115 -- off never passes the end
 		r.fail("unexpected end")
 		return nil
 	}
@@ -103,7 +103,7 @@ func (r *reader) sleb(bits int) int64 {
 // count reads the length of a vector whose items take at least one byte each.
 func (r *reader) count() uint32 {
 	n := r.u32()
-	if r.err == nil && uint64(n) > uint64(len(r.b)-r.off) {
+	if r.err == nil && uint64(n) > uint64(len(r.b)-r.off) { // #nosec G115 -- off never passes the end
 		r.fail("vector of %d items is longer than its section", n)
 		return 0
 	}

@@ -122,7 +122,7 @@ func (a *assembler) typeIndex(params, results string) uint32 {
 	t := string(append(append([]byte{0x60}, types(params)...), types(results)...))
 	i, ok := a.types[t]
 	if !ok {
-		i = uint32(len(a.types))
+		i = uint32(len(a.types)) // #nosec G115 -- a handful
 		a.types[t] = i
 		a.sections[1].n++
 		a.sections[1].body = append(a.sections[1].body, t...)
@@ -150,10 +150,15 @@ func number(s string) int64 {
 		if err != nil {
 			panic("not a number: " + s)
 		}
-		return int64(u)
+		return int64(u) // #nosec G115 -- the same bits
 	}
 	return v
 }
+
+func unsigned(v int64) uint64 { return uint64(v) } // #nosec G115 -- the same bits
+
+// narrow is v as the signed value of its lower 32 bits.
+func narrow(v int64) int64 { return int64(int32(v)) } // #nosec G115 -- meant
 
 func str(b []byte, s string) []byte { return append(u32(b, len(s)), s...) }
 
@@ -180,9 +185,9 @@ func (a *assembler) line(w []string) {
 			b, sec = append(b, 0x70), 4
 		}
 		if len(w) > 2 {
-			b = u32(u32(append(b, 1), uint64(number(w[1]))), uint64(number(w[2])))
+			b = u32(u32(append(b, 1), unsigned(number(w[1]))), unsigned(number(w[2])))
 		} else {
-			b = u32(append(b, 0), uint64(number(w[1])))
+			b = u32(append(b, 0), unsigned(number(w[1])))
 		}
 		a.add(sec, b)
 	case "global":
@@ -194,7 +199,7 @@ func (a *assembler) line(w []string) {
 		b := []byte{valueTypes[w[2]], m}
 		switch w[2] {
 		case "i32":
-			b = s64(append(b, 0x41), int64(int32(number(w[4]))))
+			b = s64(append(b, 0x41), narrow(number(w[4])))
 		case "i64":
 			b = s64(append(b, 0x42), number(w[4]))
 		case "f64":
@@ -235,10 +240,10 @@ func (a *assembler) later(f func()) { a.fixups = append(a.fixups, f) }
 
 func (a *assembler) export(what, name string) {
 	b := str(nil, name)
-	switch {
-	case what == "memory":
+	switch what {
+	case "memory":
 		b = append(b, 2, 0)
-	case what == "table":
+	case "table":
 		b = append(b, 1, 0)
 	default:
 		if g, ok := a.globals[what]; ok {
@@ -254,7 +259,7 @@ func (a *assembler) function(name string) uint32 {
 	if i, ok := a.functions[name]; ok {
 		return i
 	}
-	return uint32(number(name))
+	return uint32(unsigned(number(name))) // #nosec G115 -- an index
 }
 
 func (a *assembler) inFunction(w []string) {

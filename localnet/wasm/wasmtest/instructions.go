@@ -44,7 +44,7 @@ func (a *assembler) instruction(c []byte, w []string) []byte {
 	if op, ok := memory[w[0]]; ok {
 		offset := uint64(0)
 		if len(w) > 1 {
-			offset = uint64(number(w[1]))
+			offset = unsigned(number(w[1]))
 		}
 		return u32(append(c, op, 0), offset)
 	}
@@ -65,7 +65,7 @@ func (a *assembler) instruction(c []byte, w []string) []byte {
 	case "call_indirect":
 		return append(u32(append(c, 0x11), a.typeIndex(w[1], w[2])), 0)
 	case "i32.const":
-		return s64(append(c, 0x41), int64(int32(number(w[1]))))
+		return s64(append(c, 0x41), narrow(number(w[1])))
 	case "i64.const":
 		return s64(append(c, 0x42), number(w[1]))
 	case "memory.size":
@@ -77,9 +77,9 @@ func (a *assembler) instruction(c []byte, w []string) []byte {
 	case "memory.copy":
 		return append(c, 0xfc, 10, 0, 0)
 	case "memory.init":
-		return append(u32(append(c, 0xfc, 8), uint64(number(w[1]))), 0)
+		return append(u32(append(c, 0xfc, 8), unsigned(number(w[1]))), 0)
 	case "data.drop":
-		return u32(append(c, 0xfc, 9), uint64(number(w[1])))
+		return u32(append(c, 0xfc, 9), unsigned(number(w[1])))
 	case "ref.null":
 		return append(c, 0xd0, valueTypes[w[1]])
 	}

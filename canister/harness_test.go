@@ -1,0 +1,568 @@
+package canister_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/canister"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/localnet/execution"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	controller = candid.Principal("\x01controller\x02")
+	admin      = candid.Principal("\x02admin\x02")
+	stranger   = candid.Principal("\x03stranger\x02")
+	gateway1   = candid.Principal("\x04gateway one\x02")
+	gateway2   = candid.Principal("\x05gateway two\x02")
+
+	// certificate stands for the data certificate; that it is passed on is all
+	// that these tests need of it.
+	certificate = "the data certificate"
+)
+
+func client(n int) candid.Principal {
+	return candid.Principal(fmt.Sprintf("\x06client%05d\x02", n))
+}
+
+// world is a relay canister and the canisters behind it, with a clock that
+// stands still until a test moves it.
+type world struct {
+	t       *testing.T
+	machine *execution.Machine
+	relay   candid.Principal
+
+	mu    sync.Mutex
+	now   time.Time
+	count uint64
+}
+
+// settings is the relay canister's Config; zero fields are left out.
+type settings struct {
+	calls, feeds                    []method
+	ackMs, keepAliveMs, maxMessages uint64
+}
+
+type method struct {
+	target candid.Principal
+	name   string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Unix(1_800_000_000, 0)}
+	opts := execution.Options{
+		Now: func() time.Time {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.now
+		},
+		DataCertificate: func(candid.Principal) []byte { return []byte(certificate) },
+	}
+	if os.Getenv("CANISTER_LOG") != "" {
+		opts.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	w.machine = execution.New(opts)
+	t.Cleanup(func() {
+		if err := w.machine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// newRelay is a world with a relay canister that uses the settings.
+func newRelay(t *testing.T, s settings) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.installRelay(s)
+	return w
+}
+
+func (w *world) installRelay(s settings) {
+	w.t.Helper()
+	w.relay = w.install(canister.Wasm(), s.argument(w.t))
+}
+
+func (w *world) install(wasm, arg []byte) candid.Principal {
+	w.t.Helper()
+	id, err := w.machine.CreateCanister([]candid.Principal{controller})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.machine.Install(context.Background(), id, execution.ModeInstall, wasm, arg, controller); err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+// installFile installs a canister of this repository without argument.
+func (w *world) installFile(path string) candid.Principal {
+	w.t.Helper()
+	wasm, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.install(wasm, candid.EncodeEmpty())
+}
+
+func (w *world) installTarget() candid.Principal {
+	w.t.Helper()
+	return w.installFile("e2e/canisters/target/target.wasm")
+}
+
+func (s settings) argument(t *testing.T) []byte {
+	t.Helper()
+	optNat64 := candid.OptOf(candid.Nat64Type)
+	b, err := candid.NewBuilder().Add(candid.RecordOf(
+		candid.Field{Label: "calls", Type: candid.VecOf(methodType)},
+		candid.Field{Label: "feeds", Type: candid.VecOf(methodType)},
+		candid.Field{Label: "admins", Type: candid.VecOf(candid.PrincipalType)},
+		candid.Field{Label: "ack_interval_ms", Type: optNat64},
+		candid.Field{Label: "keep_alive_timeout_ms", Type: optNat64},
+		candid.Field{Label: "max_messages", Type: optNat64},
+	), candid.Fields{
+		"calls":                 values(s.calls),
+		"feeds":                 values(s.feeds),
+		"admins":                []candid.Principal{admin},
+		"ack_interval_ms":       optional(s.ackMs),
+		"keep_alive_timeout_ms": optional(s.keepAliveMs),
+		"max_messages":          optional(s.maxMessages),
+	}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var methodType = candid.RecordOf(
+	candid.Field{Label: "target", Type: candid.PrincipalType},
+	candid.Field{Label: "method", Type: candid.TextType},
+)
+
+func values(methods []method) []candid.Fields {
+	out := make([]candid.Fields, 0, len(methods))
+	for _, m := range methods {
+		out = append(out, candid.Fields{"target": m.target, "method": m.name})
+	}
+	return out
+}
+
+func optional(n uint64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
+}
+
+// advance moves the clock and waits until the timers that are due have run.
+func (w *world) advance(d time.Duration) {
+	w.t.Helper()
+	w.mu.Lock()
+	w.now = w.now.Add(d)
+	w.mu.Unlock()
+	w.machine.Tick()
+	// A timer runs as a message of the canister to itself: a few rounds later it is done.
+	for range 4 {
+		w.settle()
+	}
+}
+
+// settle waits until messages sent before have had their turn.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 3 {
+		<-w.start(stranger, w.relay, "ws_close", candid.EncodeCloseArgs(candid.ClientKey{Principal: stranger}))
+	}
+}
+
+// start submits an update and returns where its result will come.
+func (w *world) start(sender, target candid.Principal, name string, arg []byte) <-chan execution.Result {
+	w.t.Helper()
+	w.mu.Lock()
+	w.count++
+	id := sha256.Sum256(fmt.Appendf(nil, "%d", w.count))
+	w.mu.Unlock()
+	done := make(chan execution.Result, 1)
+	in := execution.Ingress{ID: id, Sender: sender, Canister: target, Method: name, Arg: arg}
+	if err := w.machine.Submit(in, func(r execution.Result) { done <- r }); err != nil {
+		w.t.Fatal(err)
+	}
+	return done
+}
+
+func (w *world) wait(done <-chan execution.Result) execution.Result {
+	w.t.Helper()
+	select {
+	case r := <-done:
+		return r
+	case <-time.After(20 * time.Second):
+		w.t.Fatal("no result after 20 s")
+		return execution.Result{}
+	}
+}
+
+// call submits an update, which must not be rejected.
+func (w *world) call(sender, target candid.Principal, name string, arg []byte) []byte {
+	w.t.Helper()
+	return w.reply(name, w.wait(w.start(sender, target, name, arg)))
+}
+
+func (w *world) reply(name string, r execution.Result) []byte {
+	w.t.Helper()
+	if r.Reject != nil {
+		w.t.Fatalf("%s: rejected: %v", name, r.Reject)
+	}
+	return r.Reply
+}
+
+// ask makes a query, which must not be rejected.
+func (w *world) ask(sender, target candid.Principal, name string, arg []byte) []byte {
+	w.t.Helper()
+	return w.reply(name, w.machine.Query(context.Background(), sender, target, name, arg))
+}
+
+// refusal is the text of an Err, or "".
+func (w *world) refusal(reply []byte) string {
+	w.t.Helper()
+	text, refused, err := candid.DecodeResult(reply)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if refused && text == "" {
+		w.t.Fatal("refused without a text")
+	}
+	return text
+}
+
+// result is an update's refusal, or "".
+func (w *world) result(done <-chan execution.Result) string {
+	w.t.Helper()
+	return w.refusal(w.reply("update", w.wait(done)))
+}
+
+// conn is a client's connection.
+type conn struct {
+	w       *world
+	key     candid.ClientKey
+	gateway candid.Principal
+	sent    uint64
+}
+
+// open connects a client, which must be accepted.
+func (w *world) open(principal candid.Principal, nonce uint64, gateway candid.Principal) *conn {
+	w.t.Helper()
+	if text := w.tryOpen(principal, nonce, gateway); text != "" {
+		w.t.Fatalf("ws_open: %s", text)
+	}
+	return &conn{w: w, key: candid.ClientKey{Principal: principal, Nonce: nonce}, gateway: gateway}
+}
+
+func (w *world) tryOpen(principal candid.Principal, nonce uint64, gateway candid.Principal) string {
+	w.t.Helper()
+	return w.result(w.start(principal, w.relay, "ws_open", candid.EncodeOpenArgs(nonce, gateway)))
+}
+
+func (w *world) tryClose(gateway candid.Principal, key candid.ClientKey) string {
+	w.t.Helper()
+	return w.result(w.start(gateway, w.relay, "ws_close", candid.EncodeCloseArgs(key)))
+}
+
+// start submits the message with this number.
+func (c *conn) start(number uint64, content []byte) <-chan execution.Result {
+	c.w.t.Helper()
+	return c.startMessage(candid.WebsocketMessage{ClientKey: c.key, SequenceNum: number, Content: content})
+}
+
+func (c *conn) startMessage(m candid.WebsocketMessage) <-chan execution.Result {
+	c.w.t.Helper()
+	return c.w.start(c.key.Principal, c.w.relay, "ws_message", candid.EncodeMessageArgs(m))
+}
+
+// send sends the next message, which must be accepted.
+func (c *conn) send(content []byte) {
+	c.w.t.Helper()
+	c.sent++
+	if text := c.w.result(c.start(c.sent, content)); text != "" {
+		c.w.t.Fatalf("ws_message %d: %s", c.sent, text)
+	}
+}
+
+// keepAlive sends a keep-alive message as the next one.
+func (c *conn) keepAlive() {
+	c.w.t.Helper()
+	c.sent++
+	m := candid.WebsocketMessage{ClientKey: c.key, SequenceNum: c.sent, IsServiceMessage: true, Content: candid.EncodeServiceMessage(candid.ServiceMessage{Kind: candid.KeepAliveMessage, LastIncoming: 1})}
+	if text := c.w.result(c.startMessage(m)); text != "" {
+		c.w.t.Fatalf("keep-alive: %s", text)
+	}
+}
+
+// poll asks for a gateway's messages, and checks their certificate and witness.
+func (w *world) poll(gateway candid.Principal, nonce uint64) candid.OutputMessages {
+	w.t.Helper()
+	reply := w.ask(gateway, w.relay, "ws_get_messages", candid.EncodeGetMessagesArgs(nonce))
+	got, text, refused, err := candid.DecodeOutputMessages(reply)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if refused {
+		w.t.Fatalf("ws_get_messages: %s", text)
+	}
+	if len(got.Messages) == 0 {
+		if len(got.Cert) != 0 || len(got.Tree) != 0 || !got.EndOfQueue {
+			w.t.Fatalf("an empty poll has certificate %q, tree %x, end %v", got.Cert, got.Tree, got.EndOfQueue)
+		}
+		return got
+	}
+	if string(got.Cert) != certificate {
+		w.t.Fatalf("certificate %q", got.Cert)
+	}
+	tree, err := ic.DecodeHashTree(got.Tree)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	info, _ := w.machine.Info(w.relay)
+	if digest := tree.Digest(); string(digest[:]) != string(info.CertifiedData) {
+		w.t.Fatalf("the witness has root %x, certified is %x", digest, info.CertifiedData)
+	}
+	for _, m := range got.Messages {
+		hash := sha256.Sum256(m.Content)
+		if leaf, found := tree.Lookup([]byte("websocket"), []byte(m.Key)); found != ic.Found || string(leaf) != string(hash[:]) {
+			w.t.Fatalf("key %s: lookup %v, leaf %x, content %x", m.Key, found, leaf, hash)
+		}
+	}
+	return got
+}
+
+// pollAll polls everything from nonce on.
+func (w *world) pollAll(gateway candid.Principal, nonce uint64) []candid.OutputMessage {
+	w.t.Helper()
+	var all []candid.OutputMessage
+	for {
+		got := w.poll(gateway, nonce)
+		for _, m := range got.Messages {
+			all = append(all, m)
+			nonce = keyNonce(w.t, gateway, m.Key) + 1
+		}
+		if got.EndOfQueue {
+			return all
+		}
+	}
+}
+
+func keyNonce(t *testing.T, gateway candid.Principal, key string) uint64 {
+	t.Helper()
+	digits, ok := strings.CutPrefix(key, gateway.String()+"_")
+	var n uint64
+	if _, err := fmt.Sscanf(digits, "%d", &n); !ok || err != nil || len(digits) != 20 {
+		t.Fatalf("key %q of gateway %s", key, gateway)
+	}
+	return n
+}
+
+// inbox is what the gateway still has for one client, decoded; the sequence
+// numbers must run without gaps.
+func (c *conn) inbox() []candid.WebsocketMessage {
+	c.w.t.Helper()
+	var got []candid.WebsocketMessage
+	for _, m := range c.w.pollAll(c.gateway, 0) {
+		if m.ClientKey != c.key {
+			continue
+		}
+		decoded, err := candid.DecodeWebsocketMessage(m.Content)
+		if err != nil {
+			c.w.t.Fatal(err)
+		}
+		if decoded.ClientKey != c.key {
+			c.w.t.Fatalf("message to %s with the key of %s", c.key, decoded.ClientKey)
+		}
+		if len(got) > 0 && decoded.SequenceNum != got[len(got)-1].SequenceNum+1 {
+			c.w.t.Fatalf("sequence number %d after %d", decoded.SequenceNum, got[len(got)-1].SequenceNum)
+		}
+		got = append(got, decoded)
+	}
+	return got
+}
+
+// texts are the application's messages in the inbox, which must be texts.
+func (c *conn) texts() []string {
+	c.w.t.Helper()
+	texts := []string{}
+	for _, m := range c.inbox() {
+		if m.IsServiceMessage {
+			continue
+		}
+		text, err := candid.DecodeText(m.Content)
+		if err != nil {
+			c.w.t.Fatal(err)
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// services are the service messages in the inbox in short form: open, ack 3, close reason.
+func (c *conn) services() []string {
+	c.w.t.Helper()
+	var out []string
+	for _, m := range c.inbox() {
+		if !m.IsServiceMessage {
+			continue
+		}
+		s, err := candid.DecodeServiceMessage(m.Content)
+		if err != nil {
+			c.w.t.Fatal(err)
+		}
+		switch s.Kind {
+		case candid.OpenMessage:
+			if s.ClientKey != c.key {
+				c.w.t.Fatalf("OpenMessage of %s for %s", s.ClientKey, c.key)
+			}
+			out = append(out, "open")
+		case candid.AckMessage:
+			out = append(out, fmt.Sprintf("ack %d", s.LastIncoming))
+		case candid.CloseMessage:
+			out = append(out, "close "+s.Reason.String())
+		default:
+			out = append(out, s.Kind.String())
+		}
+	}
+	return out
+}
+
+// pull asks the relay canister to fetch a feed; it must be willing.
+func (w *world) pull(sender candid.Principal, feed method) uint64 {
+	w.t.Helper()
+	cursor, text := w.tryPull(sender, feed, nil)
+	if text != "" {
+		w.t.Fatalf("relay_pull: %s", text)
+	}
+	return cursor
+}
+
+func (w *world) tryPull(sender candid.Principal, feed method, delivered any) (cursor uint64, refusal string) {
+	w.t.Helper()
+	return w.pulled(w.startPull(sender, feed, delivered))
+}
+
+func (w *world) startPull(sender candid.Principal, feed method, delivered any) <-chan execution.Result {
+	w.t.Helper()
+	arg, err := candid.NewBuilder().Add(candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "method", Type: candid.TextType},
+		candid.Field{Label: "delivered", Type: candid.OptOf(candid.Nat64Type)},
+	), candid.Fields{"target": feed.target, "method": feed.name, "delivered": delivered}).Bytes()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.start(sender, w.relay, "relay_pull", arg)
+}
+
+func (w *world) pulled(done <-chan execution.Result) (cursor uint64, refusal string) {
+	w.t.Helper()
+	v := w.decode(w.reply("relay_pull", w.wait(done)))
+	if text, ok := v.Tag("Err"); ok {
+		refusal, _ = text.Text()
+		return 0, refusal
+	}
+	ok, isOk := v.Tag("Ok")
+	cursor, isNat := ok.Uint64()
+	if !isOk || !isNat {
+		w.t.Fatalf("relay_pull: %v", v)
+	}
+	return cursor, ""
+}
+
+// decode is the first value of a reply.
+func (w *world) decode(reply []byte) candid.Value {
+	w.t.Helper()
+	v, err := candid.Decode(reply, candid.Limits{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(v) == 0 {
+		w.t.Fatal("no value")
+	}
+	return v[0]
+}
+
+func (w *world) status(sender candid.Principal) candid.Value {
+	w.t.Helper()
+	return w.decode(w.ask(sender, w.relay, "relay_status", candid.EncodeEmpty()))
+}
+
+// list is the elements of a vec field.
+func list(t *testing.T, v candid.Value, field string) []candid.Value {
+	t.Helper()
+	got, ok := v.Field(field).Vec()
+	if !ok {
+		t.Fatalf("%s is no vec: %v", field, v)
+	}
+	return got
+}
+
+func number(t *testing.T, v candid.Value, field string) uint64 {
+	t.Helper()
+	n, ok := v.Field(field).Uint64()
+	if !ok {
+		t.Fatalf("%s is no number: %v", field, v)
+	}
+	return n
+}
+
+func text(t *testing.T, v candid.Value, field string) string {
+	t.Helper()
+	f := v.Field(field)
+	if inner, ok := f.Opt(); ok {
+		f = inner
+	}
+	s, _ := f.Text()
+	return s
+}
+
+// texts is the vec of texts that a query of a target returns.
+func (w *world) texts(target candid.Principal, name string) []string {
+	w.t.Helper()
+	vec, ok := w.decode(w.ask(stranger, target, name, candid.EncodeEmpty())).Vec()
+	if !ok {
+		w.t.Fatalf("%s returns no vec", name)
+	}
+	texts := []string{}
+	for _, v := range vec {
+		s, _ := v.Text()
+		texts = append(texts, s)
+	}
+	return texts
+}
+
+// upgrade stops the relay canister, gives it the same module again, and starts it.
+func (w *world) upgrade(s settings) error {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(
+		w.machine.Stop(ctx, w.relay),
+		w.machine.Install(ctx, w.relay, execution.ModeUpgrade, canister.Wasm(), s.argument(w.t), controller),
+		w.machine.Start(ctx, w.relay),
+	)
+}
+
+func (w *world) installAt(id candid.Principal, s settings) error {
+	w.t.Helper()
+	return w.machine.Install(context.Background(), id, execution.ModeInstall, canister.Wasm(), s.argument(w.t), controller)
+}
