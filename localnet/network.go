@@ -14,6 +14,7 @@ import (
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/httpstop"
 	"github.com/icrelay/icrelay/localnet/execution"
 )
 
@@ -77,7 +78,7 @@ type Network struct {
 	inFlight    atomic.Int64
 
 	server    *http.Server
-	fresh     freshConns
+	fresh     httpstop.Fresh
 	closing   chan struct{} // closed when Close begins
 	closeOnce sync.Once
 	closeErr  error
@@ -184,7 +185,7 @@ func (n *Network) serve(listener net.Listener) {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         n.fresh.track,
+		ConnState:         n.fresh.Track,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	n.wg.Go(func() {
@@ -254,7 +255,7 @@ func (n *Network) Close() error {
 		close(n.closing)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		n.closeErr = n.fresh.shutDown(ctx, n.server)
+		n.closeErr = n.fresh.ShutDown(ctx, n.server)
 		n.life.Lock()
 		n.closed = true
 		n.life.Unlock()

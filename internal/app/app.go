@@ -13,6 +13,7 @@ import (
 
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/internal/config"
+	"github.com/icrelay/icrelay/internal/httpstop"
 )
 
 // Run starts everything that the configuration names, prints where it can be
@@ -81,6 +82,8 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	var fresh httpstop.Fresh
+	server.ConnState = fresh.Track
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -104,7 +107,7 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 		log.Info("stopping")
 	}
 	gateway.Stop(context.Background())
-	if shutdownErr := shutdown(server); shutdownErr != nil {
+	if shutdownErr := shutdown(server, &fresh); shutdownErr != nil {
 		log.Warn("HTTP server did not stop in time", "error", shutdownErr)
 	}
 	<-checked
@@ -112,14 +115,10 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 }
 
 // shutdown lets HTTP requests under way finish, for a while.
-func shutdown(server *http.Server) error {
+func shutdown(server *http.Server, fresh *httpstop.Fresh) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := server.Shutdown(ctx)
-	if err != nil {
-		_ = server.Close()
-	}
-	return err
+	return fresh.ShutDown(ctx, server)
 }
 
 // unjoin takes errors.Join apart, so that each problem gets a line of its own.

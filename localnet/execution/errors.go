@@ -9,52 +9,48 @@ import (
 	"github.com/icrelay/icrelay/localnet/wasm"
 )
 
-// Reject codes (interface specification, "Reject codes").
+// Reject codes that are used by themselves (interface specification, "Reject codes").
 const (
-	codeSysFatal           = 1
-	codeSysTransient       = 2
-	codeDestinationInvalid = 3
-	codeCanisterReject     = 4
-	codeCanisterError      = 5
-	codeSysUnknown         = 6
+	codeSysTransient   = 2
+	codeCanisterReject = 4
 )
 
 // Error codes as the Internet Computer's replicas number them: the hundreds are the reject code.
 const (
-	icMaxCanisters         = 102
-	icQueueFull            = 201
-	icQueueNotEmpty        = 203
-	icCanisterExists       = 205
-	icStopTimeout          = 206
-	icOutOfCycles          = 207
-	icCanisterNotFound     = 301
-	icSnapshotNotFound     = 305
-	icCreateCycles         = 403
-	icRejectedMessage      = 406
-	icUnknownManagement    = 407
-	icInvalidManagement    = 408
-	icTrapped              = 502
-	icCalledTrap           = 503
-	icContractViolation    = 504
-	icInvalidWasm          = 505
-	icDidNotReply          = 506
-	icOutOfMemory          = 507
-	icStopped              = 508
-	icStopping             = 509
-	icNotStopped           = 510
-	icStoppingCancelled    = 511
-	icInvalidController    = 512
-	icFunctionNotFound     = 513
-	icNonEmpty             = 514
-	icCallCycles           = 520
-	icInstructionLimit     = 522
-	icQueryTooDeep         = 525
-	icCompositeReplicated  = 527
-	icQueryTime            = 528
-	icMethodNotFound       = 536
-	icWasmModuleNotFound   = 537
-	icWasmMemoryLimit      = 539
-	icDeadlineExpired      = 601
+	icMaxCanisters        = 102
+	icQueueFull           = 201
+	icCanisterExists      = 205
+	icOutOfCycles         = 207
+	icCanisterNotFound    = 301
+	icCreateCycles        = 403
+	icRejectedMessage     = 406
+	icUnknownManagement   = 407
+	icInvalidManagement   = 408
+	icTrapped             = 502
+	icCalledTrap          = 503
+	icContractViolation   = 504
+	icInvalidWasm         = 505
+	icDidNotReply         = 506
+	icOutOfMemory         = 507
+	icStopped             = 508
+	icStopping            = 509
+	icNotStopped          = 510
+	icStoppingCancelled   = 511
+	icInvalidController   = 512
+	icNonEmpty            = 514
+	icCallCycles          = 520
+	icInstructionLimit    = 522
+	icQueryTooDeep        = 525
+	icCompositeReplicated = 527
+	icQueryTime           = 528
+	icMethodNotFound      = 536
+	icWasmModuleNotFound  = 537
+	icWasmMemoryLimit     = 539
+	icDeadlineExpired     = 601
+)
+
+// What replicas advise, with the page that they name.
+const (
 	docExecutionErrors     = "https://internetcomputer.org/docs/current/references/execution-errors#"
 	toolchainHelp          = "This is likely an error with the compiler/CDK toolchain being used to build the canister. Please report the error to IC devs on the forum: https://forum.dfinity.org and include which language/CDK was used to create the canister."
 	trapHelp               = "Consider gracefully handling failures from this canister or altering the canister to handle exceptions."

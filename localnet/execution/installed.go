@@ -153,10 +153,14 @@ func (i *installed) release(s *snapshot, held bool, keep int) {
 	}
 }
 
-// isStale reports that the certified data changed since the snapshot.
+// isStale reports that the certified data changed since the snapshot, or the
+// module altogether.
 func (i *installed) isStale(s *snapshot, held bool) bool {
-	if held {
-		return false
+	i.poolMu.Lock()
+	retired := i.retired
+	i.poolMu.Unlock()
+	if held || retired {
+		return retired
 	}
 	i.state.RLock()
 	defer i.state.RUnlock()

@@ -52,7 +52,9 @@ func TestIngressQueueBound(t *testing.T) {
 	id := installFile(t, m, "counter", args(t, 0))
 	release := make(chan struct{})
 	entered := make(chan struct{})
-	go func() { _ = m.do(context.Background(), func() { m.mu.Unlock(); close(entered); <-release; m.mu.Lock() }) }()
+	go func() {
+		_ = m.do(context.Background(), func() { m.mu.Unlock(); close(entered); <-release; m.mu.Lock() })
+	}()
 	<-entered // the machine is busy
 	var wg sync.WaitGroup
 	refused := 0

@@ -30,7 +30,7 @@ func (m *Machine) Query(ctx context.Context, sender, canister candid.Principal, 
 		q := m.newQuery(ctx)
 		q.hold = attempt >= maxQueryRetries
 		r := q.evaluate(queryCall{caller: sender, callee: canister, method: method, arg: arg}, 0)
-		if !q.stale || q.hold {
+		if !q.stale || attempt == 2*maxQueryRetries {
 			return r.result()
 		}
 	}

@@ -1,4 +1,6 @@
-package localnet
+// Package httpstop ends an http.Server without waiting for connections on
+// which nothing has arrived.
+package httpstop
 
 import (
 	"context"
@@ -8,15 +10,16 @@ import (
 	"time"
 )
 
-// freshConns are the connections on which nothing has arrived yet. Browsers and
-// HTTP clients open some in advance; http.Server.Shutdown would wait for them.
-type freshConns struct {
+// Fresh is the hook and the end of one server. It knows the
+// connections on which nothing has arrived yet: browsers and HTTP clients open
+// some in advance, and http.Server.Shutdown would wait for them.
+type Fresh struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
 }
 
-// track is the server's ConnState hook.
-func (f *freshConns) track(c net.Conn, state http.ConnState) {
+// Track is the server's ConnState hook.
+func (f *Fresh) Track(c net.Conn, state http.ConnState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if state != http.StateNew {
@@ -29,7 +32,7 @@ func (f *freshConns) track(c net.Conn, state http.ConnState) {
 	f.open[c] = struct{}{}
 }
 
-func (f *freshConns) closeAll() {
+func (f *Fresh) closeAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.open {
@@ -37,9 +40,9 @@ func (f *freshConns) closeAll() {
 	}
 }
 
-// shutDown lets the server finish the requests it has, and drops fresh
+// ShutDown lets the server finish the requests it has, and drops fresh
 // connections meanwhile. What is not finished when ctx ends is cut off.
-func (f *freshConns) shutDown(ctx context.Context, server *http.Server) error {
+func (f *Fresh) ShutDown(ctx context.Context, server *http.Server) error {
 	done := make(chan error, 1)
 	go func() { done <- server.Shutdown(ctx) }()
 	again := time.NewTicker(5 * time.Millisecond)
