@@ -190,6 +190,24 @@ func (w *world) settle() {
 	}
 }
 
+// idle waits until no feed looks for its end and no call is open or waits.
+func (w *world) idle() {
+	w.t.Helper()
+	for range 500 {
+		status := w.status(controller)
+		busy := number(w.t, status, "calls_in_flight")+number(w.t, status, "calls_waiting") > 0
+		for _, feed := range list(w.t, status, "feeds") {
+			seeking, _ := feed.Field("is_seeking").Bool()
+			busy = busy || seeking && text(w.t, feed, "last_error") == ""
+		}
+		if !busy {
+			return
+		}
+		w.settle()
+	}
+	w.t.Fatalf("not idle: %v", w.status(controller))
+}
+
 // start submits an update and returns where its result will come.
 func (w *world) start(sender, target candid.Principal, name string, arg []byte) <-chan execution.Result {
 	w.t.Helper()

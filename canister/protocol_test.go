@@ -201,7 +201,7 @@ func TestPoll(t *testing.T) {
 	w.installRelay(settings{feeds: []method{feed}, maxMessages: 20})
 	c := w.open(client(1), 1, gateway1)
 	other := w.open(client(2), 1, gateway2)
-	w.settle()
+	w.idle()
 	w.call(stranger, target, "addMany", candid.EncodeNat(70))
 	if got := w.pull(gateway1, feed); got != 70 {
 		t.Fatalf("cursor %d", got)
@@ -242,7 +242,7 @@ func TestPollIsBoundedInBytes(t *testing.T) {
 	feed := method{target, "since"}
 	w.installRelay(settings{feeds: []method{feed}})
 	c := w.open(client(1), 1, gateway1)
-	w.settle()
+	w.idle()
 	for _, letter := range []string{"a", "b", "c", "d"} {
 		w.call(stranger, target, "say", candid.EncodeText(strings.Repeat(letter, 600_000)))
 		w.pull(gateway1, feed)
@@ -275,7 +275,7 @@ func TestOldMessagesAreDropped(t *testing.T) {
 	feed := method{target, "since"}
 	w.installRelay(settings{feeds: []method{feed}, ackMs: 2_000, keepAliveMs: 1_000, maxMessages: 1_000})
 	w.open(client(1), 1, gateway1)
-	w.settle()
+	w.idle()
 	w.call(stranger, target, "addMany", candid.EncodeNat(20))
 	w.pull(gateway1, feed)
 	if got := len(w.pollAll(gateway1, 0)); got != 21 {

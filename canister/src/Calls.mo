@@ -100,7 +100,7 @@ module {
   };
 
   /// Remembers a failed call in place of the oldest one remembered. O(length of the text).
-  public func reject(calls : Calls, call : Call, code : Text, text : Text, now : Nat64) {
+  public func reject(calls : Calls, call : Call, failure : { code : Text; text : Text }, now : Nat64) {
     if (calls.rejections.size >= maxRejections) ignore Ring.popFront(calls.rejections);
     Ring.pushBack(
       calls.rejections,
@@ -109,8 +109,8 @@ module {
         at = now;
         target = call.target;
         method = call.method;
-        code;
-        text = shorten(text);
+        code = failure.code;
+        text = shorten(failure.text);
       },
     );
     calls.nextRejection += 1;
@@ -130,17 +130,27 @@ module {
     { inFlight; waiting };
   };
 
-  /// The reject code as the IC interface specification names it, "Reject codes".
-  public func codeText(code : Error.ErrorCode) : Text {
-    switch code {
-      case (#system_fatal) "SYS_FATAL";
-      case (#system_transient) "SYS_TRANSIENT";
-      case (#destination_invalid) "DESTINATION_INVALID";
-      case (#canister_reject) "CANISTER_REJECT";
-      case (#canister_error) "CANISTER_ERROR";
-      case (#system_unknown) "SYS_UNKNOWN";
-      case (#call_error _) "NOT_STARTED";
-      case (#future _) "UNKNOWN";
+  /// What is known of a failed call: the IC's error code, or the kind of the failure, and a text. The runtime reports
+  /// every reject of a call with raw arguments alike, but the IC puts its error code in front of its own texts. O(length).
+  public func describe(error : Error) : { code : Text; text : Text } {
+    let text = Error.message(error);
+    switch (Error.code(error)) {
+      // too many calls under way, or not enough cycles
+      case (#call_error _) ({ code = "NOT_STARTED"; text = if (text == "") "the call could not be started" else text });
+      case _ {
+        let chars = text.chars();
+        var code = "";
+        for (wanted in "IC0000: ".chars()) {
+          switch (chars.next()) {
+            case (?c) {
+              if (c != wanted and not (wanted == '0' and c >= '0' and c <= '9')) return { code = "CANISTER_REJECT"; text };
+              if (c != ':' and c != ' ') code #= Text.fromChar(c);
+            };
+            case null return { code = "CANISTER_REJECT"; text };
+          };
+        };
+        { code; text = Text.fromIter(chars) };
+      };
     };
   };
 

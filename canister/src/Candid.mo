@@ -22,6 +22,9 @@ module {
   /// A type table with more entries is refused.
   public let maxTypes = 10_000;
 
+  /// How many bytes of type tables the parts of a vec may repeat.
+  public let maxSplitBytes = 8_388_608;
+
   /// A type: an opcode of a primitive type (negative) or the number of an entry of the type table.
   type Ref = Int;
 
@@ -71,6 +74,7 @@ module {
 
     let length = leb(reader);
     if (length > maxItems) fail(reader, "a vec of " # Nat.toText(length) # " elements, at most " # Nat.toText(maxItems) # " are taken at a time");
+    if (length * (tuple.tableEnd + 12) > maxSplitBytes) fail(reader, "the type table is too large for so many elements");
     let bounds = List.empty<(Nat, Nat)>();
     var i = 0;
     while (i < length and ok(reader)) {

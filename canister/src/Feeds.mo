@@ -17,7 +17,9 @@ module {
   /// Replies read in one pull.
   public let maxPages = 50;
   /// Replies read in one pull while seeking.
-  public let maxSeekPages = 1_000;
+  public let maxSeekPages = 300;
+  /// A feed whose end lies beyond is taken to be without end.
+  public let maxCursor = 0x1_0000_0000_0000_0000;
   /// Pages that seeking reads one after the other before it looks further ahead.
   let linearPages = 3;
 
@@ -33,7 +35,7 @@ module {
     var seek : Seek;
     // a pull is under way
     var isBusy : Bool;
-    // another pull was asked for meanwhile
+    // a pull was asked for that has not begun
     var isWanted : Bool;
   };
 
@@ -68,6 +70,9 @@ module {
     );
   };
 
+  /// O(feeds).
+  public func find(feeds : Feeds, target : Principal, method : Text) : ?Feed = Array.find<Feed>(feeds.all, func f = f.target == target and f.method == method);
+
   /// After an upgrade no pull is under way. O(feeds).
   public func restart(feeds : Feeds) {
     for (feed in feeds.all.values()) {
@@ -75,9 +80,6 @@ module {
       feed.isWanted := false;
     };
   };
-
-  /// O(feeds).
-  public func find(feeds : Feeds, target : Principal, method : Text) : ?Feed = Array.find<Feed>(feeds.all, func f = f.target == target and f.method == method);
 
   /// All feeds have to move to their ends, because the first client joins. O(feeds).
   public func seekAll(feeds : Feeds) {
@@ -145,6 +147,7 @@ module {
       method = f.method;
       cursor = f.cursor;
       items = f.items;
+      is_seeking = f.isSeeking;
       last_error = f.lastError;
     },
   );

@@ -196,7 +196,7 @@ persistent actor class Relay(config : Types.Config) {
 
   func failed(target : Calls.Target, call : Calls.Call, e : Error) {
     Calls.finish(target);
-    Calls.reject(calls, call, Calls.codeText(Error.code(e)), Error.message(e), now());
+    Calls.reject(calls, call, Calls.describe(e), now());
   };
 
   /// Starts what waits for a target in a message of its own, so that nobody's reply is delayed by it.
@@ -208,30 +208,29 @@ persistent actor class Relay(config : Types.Config) {
 
   // -- feeds --------------------------------------------------------------------------------------------------------
 
-  /// Starts a pull in a message of its own. Should that fail, the next acknowledgement tries again.
-  func pullLater(feed : Feeds.Feed) : async* () {
-    try ignore async { ignore await* pull(feed) } catch _ {};
-  };
-
-  /// Relays what is new in a feed. While one pull is under way, another only makes it look once more.
+  /// Relays what is new in a feed. While one pull is under way, another makes it look once more when it is done, and
+  /// returns at once with the cursor so far.
   func pull(feed : Feeds.Feed) : async* Types.PullResult {
-    if (feed.isBusy) {
-      feed.isWanted := true;
-      return #Ok(feed.cursor);
-    };
+    feed.isWanted := true;
+    if (feed.isBusy) return #Ok(feed.cursor);
     feed.isBusy := true;
     feed.lastError := null;
-    label pages loop {
-      feed.isWanted := false;
-      feed.lastError := await* pullPages(feed);
-      if (feed.lastError != null or not feed.isWanted) break pages;
-    };
-    feed.isBusy := false;
+    try {
+      while (feed.isWanted and feed.lastError == null) {
+        feed.isWanted := false;
+        feed.lastError := await* pullPages(feed);
+      };
+    } finally feed.isBusy := false;
     await* workLater(Calls.target(calls, feed.target));
     switch (feed.lastError) {
       case null #Ok(feed.cursor);
       case (?text) #Err(text);
     };
+  };
+
+  /// Starts a pull in a message of its own. Should that fail, the next acknowledgement tries again.
+  func pullLater(feed : Feeds.Feed) : async* () {
+    try ignore async { ignore await* pull(feed) } catch _ {};
   };
 
   /// Reads pages until the feed's end; the result is what went wrong.
@@ -242,7 +241,10 @@ persistent actor class Relay(config : Types.Config) {
       let at = Feeds.position(feed);
       let items = try {
         Feeds.page(await InternetComputer.call(feed.target, feed.method, Candid.nat(at)));
-      } catch (e) #err(Calls.codeText(Error.code(e)) # ": " # Calls.shorten(Error.message(e)));
+      } catch (e) {
+        let { code; text } = Calls.describe(e);
+        #err(code # ": " # Calls.shorten(text));
+      };
       pages += 1;
 
       if (feed.isSeeking) {
@@ -259,7 +261,7 @@ persistent actor class Relay(config : Types.Config) {
             } else feed.cursor := at + items.size();
           };
         };
-        if (pages >= Feeds.maxSeekPages) return ?feedError(feed, "its end was not found in " # debug_show (pages) # " replies");
+        if (pages >= Feeds.maxSeekPages or feed.cursor > Feeds.maxCursor) return ?feedError(feed, "its end was not found in " # debug_show (pages) # " replies");
       } else switch items {
         case (#err(text)) return ?feedError(feed, text);
         case (#ok(items)) {
@@ -314,6 +316,8 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   func acknowledge() : async () {
+    // the two timers after an upgrade may meet
+    if (now() - lastAcknowledgement < settings.ackInterval / 2) return;
     lastAcknowledgement := now();
     Hub.acknowledge(hub, settings, now());
     certify();
@@ -335,7 +339,7 @@ persistent actor class Relay(config : Types.Config) {
   /// Goes on with what is unfinished: feeds that look for their end, and calls that wait.
   func resume_() : async* () {
     if (Clients.size(hub.clients) > 0) {
-      for (feed in feeds.all.values()) if (feed.isSeeking and not feed.isBusy) await* pullLater(feed);
+      for (feed in feeds.all.values()) if (feed.isSeeking) await* pullLater(feed);
     };
     for (target in Map.values(calls.targets)) await* workLater(target);
   };

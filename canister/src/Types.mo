@@ -49,12 +49,14 @@ module {
     max_messages : ?Nat64;
   };
 
-  /// `cursor` is the index of the first item not yet relayed; `items` counts the items relayed so far.
+  /// `cursor` is the index of the first item not yet relayed; `items` counts the items relayed so far. While
+  /// `is_seeking`, the cursor moves to the feed's end without sending.
   public type FeedState = {
     target : Principal;
     method : Text;
     cursor : Nat;
     items : Nat64;
+    is_seeking : Bool;
     last_error : ?Text;
   };
 

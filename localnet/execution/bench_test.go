@@ -13,7 +13,7 @@ func benchmarkUpdate(b *testing.B, grow int) {
 	if grow > 0 {
 		value(b, submit(b, m, id, "grow", args(b, grow)))
 	}
-	defer func() { b.ReportMetric(float64(m.canisters[id].code.size())/(1<<20), "MB") }()
+	defer func() { b.ReportMetric(float64(m.canisters[id].code.wasmBytes.Load())/(1<<20), "MB") }()
 	arg := args(b)
 	done := make(chan Result, 1)
 	for b.Loop() {

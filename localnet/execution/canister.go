@@ -96,6 +96,7 @@ type message struct {
 	arg      []byte
 	cycles   cycles
 	deadline uint64
+	expiry   expiry
 
 	// Of a response.
 	callback uint64

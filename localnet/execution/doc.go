@@ -22,9 +22,9 @@
 // number is bounded. Compiling a module for install_code runs beside the
 // messages. Close ends all of it and waits.
 //
-// Locks are taken in this order: Machine.mu, then installed.state or
-// installed.poolMu. Commits take installed.state with Machine.mu released,
-// because a query may hold it (see below). Callbacks to the outside (Submit's
+// installed.poolMu may be taken under Machine.mu. installed.state must not: a
+// query may hold it while it waits for Machine.mu (see below); commits take it
+// with Machine.mu released, and what Info needs of it is atomic. Callbacks to the outside (Submit's
 // done, Options.DataCertificate) are made without any lock but, for the latter,
 // perhaps a shared hold of installed.state, which Info does not need.
 //

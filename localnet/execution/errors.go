@@ -19,6 +19,7 @@ const (
 const (
 	icMaxCanisters        = 102
 	icQueueFull           = 201
+	icIngressTimeout      = 202
 	icCanisterExists      = 205
 	icOutOfCycles         = 207
 	icCanisterNotFound    = 301
@@ -177,6 +178,14 @@ func (c *cleanupFailed) Unwrap() error { return c.callback }
 
 func canisterNotFound(id candid.Principal) *Reject {
 	return reject(icCanisterNotFound, "Canister %s not found", id)
+}
+
+// ErrBusy is the answer of Submit when a queue is full: try again later. The
+// error wraps a *Reject too, with what a replica says in such a case.
+var ErrBusy = errors.New("too many messages are waiting")
+
+func busy(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrBusy, reject(icQueueFull, format, args...))
 }
 
 // errStale ends a query whose certificate belongs to a newer state than it reads.

@@ -27,7 +27,12 @@ type installed struct {
 	image       wasm.Image
 	stable      *stableRoot
 	certVersion uint64
-	certified   atomic.Pointer[[]byte] // read without state by Info
+
+	// What Info and canister_status read without state: a query may hold that
+	// while it waits for Machine.mu.
+	certified   atomic.Pointer[[]byte]
+	wasmBytes   atomic.Int64  // of the committed memory
+	stablePages atomic.Uint64 // of the committed stable memory
 
 	// pool holds instances for queries, each in whatever state the last query left.
 	poolMu  sync.Mutex
@@ -91,7 +96,9 @@ func (i *installed) dropMain() {
 func (i *installed) commit(stable *stableRoot, certified []byte, changed func()) {
 	i.state.Lock()
 	i.image.Commit(i.main)
+	i.wasmBytes.Store(int64(i.image.Size()))
 	i.stable = stable
+	i.stablePages.Store(stable.pages)
 	if certified != nil {
 		i.setCertified(certified)
 		changed()
@@ -210,13 +217,6 @@ func (i *installed) trim() {
 	for _, inst := range pool {
 		_ = inst.Close() // only frees memory
 	}
-}
-
-// size is the committed Wasm memory in bytes.
-func (i *installed) size() int {
-	i.state.RLock()
-	defer i.state.RUnlock()
-	return i.image.Size()
 }
 
 // budget is what one message may use.

@@ -420,8 +420,8 @@ func (m *Machine) manage(ctx context.Context, id candid.Principal, f func(c *can
 }
 
 // Submit queues a call message from outside. An error means that it was not
-// accepted, and done will not be called; a *Reject says why, as a replica would
-// answer at once. Otherwise done is called once with the result, on the
+// accepted, and done will not be called: ErrBusy, ErrClosed, or a *Reject that
+// says why, as a replica would answer at once. Otherwise done is called once with the result, on the
 // machine's goroutine: it must not block, nor call methods that wait for that
 // goroutine. Messages of different senders have no order; here they are
 // processed in the order of Submit.
@@ -449,7 +449,7 @@ func (m *Machine) Submit(in Ingress, done func(Result)) error {
 	}
 	c := m.canisters[in.Canister]
 	if c.ingress >= m.limits.IngressQueue || m.queued+len(in.Arg) > m.limits.IngressBytes {
-		return reject(icQueueFull, "Canister %s has too many messages waiting. Please retry after some time.", c.id)
+		return busy("Canister %s has too many messages waiting. Please retry after some time.", c.id)
 	}
 	m.push(c, &message{
 		kind:   requestMessage,
@@ -457,6 +457,7 @@ func (m *Machine) Submit(in Ingress, done func(Result)) error {
 		caller: in.Sender,
 		method: in.Method,
 		arg:    in.Arg,
+		expiry: expiry{in.Expiry, in.ID},
 	})
 	m.signal()
 	return nil

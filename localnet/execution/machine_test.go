@@ -64,7 +64,7 @@ func TestIngressQueueBound(t *testing.T) {
 		if err != nil {
 			wg.Done()
 			var rej *Reject
-			if !errors.As(err, &rej) || rej.ErrorCode != "IC0201" {
+			if !errors.Is(err, ErrBusy) || !errors.As(err, &rej) || rej.ErrorCode != "IC0201" {
 				t.Errorf("%v", err)
 			}
 			refused++
@@ -213,6 +213,30 @@ func TestIdleInstancesAreFreed(t *testing.T) {
 	waitFor(t, func() bool { return !instances() })
 	wantValue(t, ask(t, m, id, "get", args(t)), "6")
 	wantValue(t, submit(t, m, id, "inc", args(t)), "7")
+}
+
+// A message that has waited past its expiry is not executed.
+func TestExpiry(t *testing.T) {
+	clock := newClock()
+	m := newMachine(t, Options{Now: clock.now})
+	id := installFile(t, m, "counter", args(t, 5))
+	for _, in := range []Ingress{
+		{Sender: user, Canister: id, Method: "inc", Arg: args(t)},
+		{Sender: user, Canister: candid.ManagementCanister, Method: "stop_canister", Arg: encode(t, idArg, candid.Fields{"canister_id": id})},
+	} {
+		for wait, code := range map[time.Duration]string{-time.Second: "IC0202", time.Second: ""} {
+			in.Expiry = clock.now().Add(wait)
+			ch := make(chan Result, 1)
+			if err := m.Submit(in, func(r Result) { ch <- r }); err != nil {
+				t.Fatal(err)
+			}
+			if r := <-ch; code != "" {
+				wantReject(t, r, 2, code, "timed out waiting to start executing")
+			} else if r.Reject != nil {
+				t.Error(r.Reject)
+			}
+		}
+	}
 }
 
 // Time does not go back, and is the same within one message.

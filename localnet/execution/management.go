@@ -99,13 +99,17 @@ func (m *Machine) submitManagement(in Ingress, done func(Result)) error {
 		return rej
 	}
 	if m.managing >= m.limits.IngressQueue || m.queued+len(in.Arg) > m.limits.IngressBytes {
-		return reject(icQueueFull, "The management canister has too many messages waiting. Please retry after some time.")
+		return busy("The management canister has too many messages waiting. Please retry after some time.")
 	}
 	m.managing++
 	m.queued += len(in.Arg)
 	m.commands = append(m.commands, func() {
 		m.managing--
 		m.queued -= len(in.Arg)
+		if x := (expiry{in.Expiry, in.ID}); x.passed(m.now.nanos()) {
+			call.respond(nil, x.reject())
+			return
+		}
 		call.execute()
 	})
 	m.signal()

@@ -78,8 +78,8 @@ func (call *managementCall) canisterStatus() ([]byte, *Reject) {
 	var wasmMemory, stable, globals, binary, custom int
 	if c.code != nil {
 		hash = c.code.module.hash
-		wasmMemory = c.code.size()
-		stable = int(c.code.stable.pages * wasmPage) // #nosec G115 -- at most 500 GiB
+		wasmMemory = int(c.code.wasmBytes.Load())
+		stable = int(c.code.stablePages.Load() * wasmPage) // #nosec G115 -- at most 500 GiB
 		globals = 8 * c.code.module.Info().Globals
 		binary = c.code.module.size
 		for name, s := range c.code.module.metadata {

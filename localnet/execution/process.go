@@ -28,6 +28,9 @@ func (m *Machine) process(c *canister, msg *message) {
 func (m *Machine) processRequest(c *canister, msg *message) {
 	refuse := func(r *Reject) { m.respond(msg.origin, &response{reject: r}, msg.cycles) }
 	switch {
+	case msg.expiry.passed(m.now.nanos()):
+		refuse(msg.expiry.reject())
+		return
 	case c.status != StatusRunning:
 		refuse(notRunning(c))
 		return

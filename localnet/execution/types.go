@@ -80,6 +80,9 @@ type Ingress struct {
 	Canister candid.Principal // "" is the management canister
 	Method   string
 	Arg      []byte
+	// Expiry is the request's ingress_expiry: past it, a message that still waits
+	// is rejected instead of executed. Zero: never.
+	Expiry time.Time
 	// Effective is the canister that a call to the management canister is about,
 	// as the URL says (interface specification, "Effective canister id"). May be "".
 	Effective candid.Principal
