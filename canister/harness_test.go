@@ -42,7 +42,7 @@ func client(n int) candid.Principal {
 // world is a relay canister and the canisters behind it, with a clock that
 // stands still until a test moves it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	machine *execution.Machine
 	relay   candid.Principal
 
@@ -62,7 +62,7 @@ type method struct {
 	name   string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Unix(1_800_000_000, 0)}
 	opts := execution.Options{
@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // newRelay is a world with a relay canister that uses the settings.
-func newRelay(t *testing.T, s settings) *world {
+func newRelay(t testing.TB, s settings) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.installRelay(s)
@@ -125,7 +125,7 @@ func (w *world) installTarget() candid.Principal {
 	return w.installFile("e2e/canisters/target/target.wasm")
 }
 
-func (s settings) argument(t *testing.T) []byte {
+func (s settings) argument(t testing.TB) []byte {
 	t.Helper()
 	optNat64 := candid.OptOf(candid.Nat64Type)
 	b, err := candid.NewBuilder().Add(candid.RecordOf(
@@ -383,7 +383,7 @@ func (w *world) pollAll(gateway candid.Principal, nonce uint64) []candid.OutputM
 	}
 }
 
-func keyNonce(t *testing.T, gateway candid.Principal, key string) uint64 {
+func keyNonce(t testing.TB, gateway candid.Principal, key string) uint64 {
 	t.Helper()
 	digits, ok := strings.CutPrefix(key, gateway.String()+"_")
 	var n uint64
@@ -525,7 +525,7 @@ func (w *world) status(sender candid.Principal) candid.Value {
 }
 
 // list is the elements of a vec field.
-func list(t *testing.T, v candid.Value, field string) []candid.Value {
+func list(t testing.TB, v candid.Value, field string) []candid.Value {
 	t.Helper()
 	got, ok := v.Field(field).Vec()
 	if !ok {
@@ -534,7 +534,7 @@ func list(t *testing.T, v candid.Value, field string) []candid.Value {
 	return got
 }
 
-func number(t *testing.T, v candid.Value, field string) uint64 {
+func number(t testing.TB, v candid.Value, field string) uint64 {
 	t.Helper()
 	n, ok := v.Field(field).Uint64()
 	if !ok {
@@ -543,7 +543,7 @@ func number(t *testing.T, v candid.Value, field string) uint64 {
 	return n
 }
 
-func text(t *testing.T, v candid.Value, field string) string {
+func text(t testing.TB, v candid.Value, field string) string {
 	t.Helper()
 	f := v.Field(field)
 	if inner, ok := f.Opt(); ok {

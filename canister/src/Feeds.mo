@@ -20,10 +20,16 @@ module {
   public let maxSeekPages = 300;
   /// A feed whose end lies beyond is taken to be without end.
   public let maxCursor = 0x1_0000_0000_0000_0000;
+  /// Pulls that wait for another pull of the same feed; more return at once.
+  public let maxWaiters = 4;
+  /// How often a waiting pull looks whether the other one is done.
+  public let maxWaitRounds = 20;
   /// Pages that seeking reads one after the other before it looks further ahead.
   let linearPages = 3;
 
   public type Feed = {
+    // tells a feed from one of the same name that was configured later
+    id : Nat;
     target : Principal;
     method : Text;
     var cursor : Nat;
@@ -37,14 +43,16 @@ module {
     var isBusy : Bool;
     // a pull was asked for that has not begun
     var isWanted : Bool;
+    // pulls that wait for the one under way
+    var waiters : Nat;
   };
 
   /// `cursor` is known to be no further than the end. Looking `step` items ahead, `beyond` is known to be past the end.
   public type Seek = { pages : Nat; step : Nat; beyond : ?Nat };
 
-  public type Feeds = { var all : [Feed] };
+  public type Feeds = { var all : [Feed]; var nextId : Nat };
 
-  public func empty() : Feeds = { var all = [] };
+  public func empty() : Feeds = { var all = []; var nextId = 0 };
 
   let newSeek : Seek = { pages = 0; step = 0; beyond = null };
 
@@ -55,6 +63,7 @@ module {
       func({ target; method }) = switch (find(feeds, target, method)) {
         case (?feed) feed;
         case null ({
+          id = newId(feeds);
           target;
           method;
           var cursor = 0;
@@ -65,6 +74,7 @@ module {
           var seek = newSeek;
           var isBusy = false;
           var isWanted = false;
+          var waiters = 0;
         });
       },
     );
@@ -73,11 +83,20 @@ module {
   /// O(feeds).
   public func find(feeds : Feeds, target : Principal, method : Text) : ?Feed = Array.find<Feed>(feeds.all, func f = f.target == target and f.method == method);
 
+  func newId(feeds : Feeds) : Nat {
+    feeds.nextId += 1;
+    feeds.nextId;
+  };
+
+  /// Whether a feed is still configured; a pull may outlive its feed. O(feeds).
+  public func isConfigured(feeds : Feeds, feed : Feed) : Bool = Array.any<Feed>(feeds.all, func f = f.id == feed.id);
+
   /// After an upgrade no pull is under way. O(feeds).
   public func restart(feeds : Feeds) {
     for (feed in feeds.all.values()) {
       feed.isBusy := false;
       feed.isWanted := false;
+      feed.waiters := 0;
     };
   };
 

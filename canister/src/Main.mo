@@ -208,24 +208,38 @@ persistent actor class Relay(config : Types.Config) {
 
   // -- feeds --------------------------------------------------------------------------------------------------------
 
-  /// Relays what is new in a feed. While one pull is under way, another makes it look once more when it is done, and
-  /// returns at once with the cursor so far.
+  /// Relays what is new in a feed. While one pull is under way, another makes it look once more, and waits for it.
   func pull(feed : Feeds.Feed) : async* Types.PullResult {
     feed.isWanted := true;
-    if (feed.isBusy) return #Ok(feed.cursor);
-    feed.isBusy := true;
-    feed.lastError := null;
-    try {
-      while (feed.isWanted and feed.lastError == null) {
-        feed.isWanted := false;
-        feed.lastError := await* pullPages(feed);
-      };
-    } finally feed.isBusy := false;
-    await* workLater(Calls.target(calls, feed.target));
+    if (feed.isBusy) { await* waitForPull(feed) } else {
+      feed.isBusy := true;
+      feed.lastError := null;
+      try {
+        while (feed.isWanted and feed.lastError == null) {
+          feed.isWanted := false;
+          feed.lastError := await* pullPages(feed);
+        };
+      } finally feed.isBusy := false;
+      await* workLater(Calls.target(calls, feed.target));
+    };
     switch (feed.lastError) {
       case null #Ok(feed.cursor);
       case (?text) #Err(text);
     };
+  };
+
+  /// Waits until the pull under way is done, or gives up after a while. Nothing can wait for another message directly;
+  /// but replies of one canister come in the order of the calls, so a call of the same target comes back at the right time.
+  func waitForPull(feed : Feeds.Feed) : async* () {
+    if (feed.waiters >= Feeds.maxWaiters) return;
+    feed.waiters += 1;
+    try {
+      var rounds = 0;
+      while (feed.isBusy and rounds < Feeds.maxWaitRounds) {
+        rounds += 1;
+        try ignore await InternetComputer.call(feed.target, feed.method, Candid.nat(feed.cursor)) catch _ {};
+      };
+    } finally if (feed.waiters > 0) feed.waiters -= 1;
   };
 
   /// Starts a pull in a message of its own. Should that fail, the next acknowledgement tries again.
@@ -246,6 +260,7 @@ persistent actor class Relay(config : Types.Config) {
         #err(code # ": " # Calls.shorten(text));
       };
       pages += 1;
+      if (not Feeds.isConfigured(feeds, feed)) return null;
 
       if (feed.isSeeking) {
         switch items {
@@ -281,8 +296,8 @@ persistent actor class Relay(config : Types.Config) {
         await pause();
         queued := 0;
       };
-      // meanwhile the last client may have gone and a first one come
-      if (feed.isSeeking) return true;
+      // meanwhile the last client may have gone and a first one come, or the configuration may have changed
+      if (feed.isSeeking or not Feeds.isConfigured(feeds, feed)) return true;
       let time = now();
       if (not Hub.hasRoomForAll(hub, item.size(), time)) {
         certify();

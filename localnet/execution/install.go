@@ -177,9 +177,16 @@ func (m *Machine) start(c *canister) {
 	m.setStatus(c, StatusRunning)
 }
 
+// maxStopping bounds those who wait for one canister to stop.
+const maxStopping = 1000
+
 func (m *Machine) stop(c *canister, w waiter) {
 	if c.status == StatusStopped {
 		m.respond(w.origin, &response{reply: candidEmpty}, w.cycles)
+		return
+	}
+	if len(c.stopping) >= maxStopping {
+		m.respond(w.origin, rejected(reject(icQueueFull, "Too many callers wait for canister %s to stop.", c.id)), w.cycles)
 		return
 	}
 	c.stopping = append(c.stopping, w)

@@ -116,10 +116,18 @@ type snapshot struct {
 	certVersion uint64
 }
 
+// holding says what acquire does with the lock of the state.
+type holding int
+
+const (
+	holdShortly holding = iota // while it copies
+	holdLong                   // until release, so that nothing changes while the query runs
+	holdAlready                // a query further up has it: to take it once more could wait for a commit that waits for that query
+)
+
 // acquire returns an instance in the committed state for a query, which must
-// release it. With hold, the state stays locked until release, so that nothing
-// changes while the query runs.
-func (i *installed) acquire(ctx context.Context, hold bool) (*snapshot, error) {
+// release it.
+func (i *installed) acquire(ctx context.Context, hold holding) (*snapshot, error) {
 	i.poolMu.Lock()
 	var inst wasm.Instance
 	if n := len(i.pool); n > 0 {
@@ -132,10 +140,12 @@ func (i *installed) acquire(ctx context.Context, hold bool) (*snapshot, error) {
 			return nil, err
 		}
 	}
-	i.state.RLock()
+	if hold != holdAlready {
+		i.state.RLock()
+	}
 	s := &snapshot{instance: inst, stable: i.stable, certVersion: i.certVersion}
 	_, err := i.image.Restore(inst)
-	if !hold || err != nil {
+	if hold == holdShortly || hold == holdLong && err != nil {
 		i.state.RUnlock()
 	}
 	if err != nil {
@@ -145,8 +155,8 @@ func (i *installed) acquire(ctx context.Context, hold bool) (*snapshot, error) {
 }
 
 // release takes back what acquire gave out.
-func (i *installed) release(s *snapshot, held bool, keep int) {
-	if held {
+func (i *installed) release(s *snapshot, hold holding, keep int) {
+	if hold == holdLong {
 		i.state.RUnlock()
 	}
 	i.poolMu.Lock()
@@ -162,11 +172,11 @@ func (i *installed) release(s *snapshot, held bool, keep int) {
 
 // isStale reports that the certified data changed since the snapshot, or the
 // module altogether.
-func (i *installed) isStale(s *snapshot, held bool) bool {
+func (i *installed) isStale(s *snapshot, hold holding) bool {
 	i.poolMu.Lock()
 	retired := i.retired
 	i.poolMu.Unlock()
-	if held || retired {
+	if hold != holdShortly || retired {
 		return retired
 	}
 	i.state.RLock()

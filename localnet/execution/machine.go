@@ -43,6 +43,7 @@ type Machine struct {
 	timers    map[candid.Principal]*canister
 	beating   map[candid.Principal]*canister
 	deadlines deadlines
+	bounded   int       // best-effort calls under way
 	managing  int       // management calls that wait
 	idleCheck time.Time // when to look for idle instances, zero: there are none
 }
@@ -281,6 +282,9 @@ func (m *Machine) Changed() <-chan struct{} {
 
 // Info tells what the state tree shows of a canister.
 func (m *Machine) Info(id candid.Principal) (CanisterInfo, bool) {
+	if n := m.native(id); n != nil {
+		return n.info(id), true
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.canisters[id]
@@ -300,8 +304,15 @@ func (m *Machine) Info(id candid.Principal) (CanisterInfo, bool) {
 func (m *Machine) Canisters() []candid.Principal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ids := make([]candid.Principal, 0, len(m.canisters))
+	return m.ids()
+}
+
+func (m *Machine) ids() []candid.Principal {
+	ids := make([]candid.Principal, 0, len(m.canisters)+len(m.opts.Natives))
 	for id := range m.canisters {
+		ids = append(ids, id)
+	}
+	for id := range m.opts.Natives {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -327,14 +338,14 @@ func (m *Machine) create(controllers []candid.Principal, balance cycles, wanted 
 	id := wanted
 	switch {
 	case id == "":
-		for m.canisters[canisterID(m.nextID)] != nil {
+		for m.taken(canisterID(m.nextID)) {
 			m.nextID++
 		}
 		id = canisterID(m.nextID)
 		m.nextID++
 	case !isCanisterID(id):
 		return "", reject(icInvalidManagement, "The specified_id %s is not a canister id of this network", id)
-	case m.canisters[id] != nil:
+	case m.taken(id):
 		return "", reject(icCanisterExists, "Canister %s is already installed", id)
 	}
 	m.canisters[id] = newCanister(id, slices.Clone(controllers), balance)
@@ -428,6 +439,9 @@ func (m *Machine) manage(ctx context.Context, id candid.Principal, f func(c *can
 func (m *Machine) Submit(in Ingress, done func(Result)) error {
 	if in.Canister == candid.ManagementCanister {
 		return m.submitManagement(in, done)
+	}
+	if m.native(in.Canister) != nil {
+		return m.submitNative(in, done)
 	}
 	m.mu.Lock()
 	rej := m.admissible(in)

@@ -209,7 +209,10 @@ func (call *managementCall) found() (*canister, *Reject) {
 		return nil, rej
 	}
 	c := call.m.canisters[id]
-	if c == nil {
+	switch {
+	case call.m.native(id) != nil:
+		return nil, notController(&canister{id: id}, call.caller)
+	case c == nil:
 		return nil, canisterNotFound(id)
 	}
 	return c, nil

@@ -245,11 +245,7 @@ func (call *managementCall) fetchLogs() ([]byte, *Reject) {
 
 // listCanisters answers with a range for each run of ids.
 func (call *managementCall) listCanisters() ([]byte, *Reject) {
-	ids := make([]candid.Principal, 0, len(call.m.canisters))
-	for id := range call.m.canisters {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
+	ids := call.m.ids()
 	ranges := make([]candid.Fields, 0, len(ids))
 	for _, id := range ids {
 		ranges = append(ranges, candid.Fields{"start": id, "end": id})

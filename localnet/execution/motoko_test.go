@@ -300,6 +300,30 @@ func TestCertificateMatchesState(t *testing.T) {
 	}
 }
 
+// The same for a composite query that comes back to its own canister while
+// commits wait for it.
+func TestCertificateInCompositeQuery(t *testing.T) {
+	var m *Machine
+	var calls atomic.Int64
+	var id candid.Principal
+	m = newMachine(t, Options{DataCertificate: func(c candid.Principal) []byte {
+		n := calls.Add(1)
+		done := make(chan struct{})
+		if err := m.Submit(Ingress{Sender: user, Canister: id, Method: "certify", Arg: args(t, []byte{byte(n)})}, func(Result) { close(done) }); err != nil {
+			t.Error(err)
+		}
+		if n <= maxQueryRetries {
+			<-done
+		}
+		info, _ := m.Info(c)
+		return info.CertifiedData
+	}})
+	id = installFile(t, m, "caller", args(t))
+	counter := installFile(t, m, "counter", args(t, 5))
+	wantValue(t, ask(t, m, id, "certifiedDeep", args(t, counter)), `opt blob "03", 6`)
+	waitFor(t, func() bool { info, _ := m.Info(id); return string(info.CertifiedData) == "\x04" })
+}
+
 func TestUpgrade(t *testing.T) {
 	m := newMachine(t, Options{})
 	wasm := moduleFile(t, "counter")

@@ -245,6 +245,9 @@ func (m *Machine) processResponse(c *canister, msg *message) {
 		return // a best-effort call that has timed out: what came back with it is lost
 	}
 	delete(c.callbacks, msg.callback)
+	if cb.deadline != 0 {
+		m.bounded--
+	}
 	if c.underWay[cb.call.callee]--; c.underWay[cb.call.callee] <= 0 {
 		delete(c.underWay, cb.call.callee)
 	}

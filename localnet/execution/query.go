@@ -74,8 +74,9 @@ func (m *Machine) enterQuery(ctx context.Context) (run context.Context, leave fu
 type query struct {
 	m        *Machine
 	ctx      context.Context
-	hold     bool // keep the state of the queried canister as it is meanwhile
-	stale    bool // the state changed under it
+	hold     bool       // keep the state of the queried canister as it is meanwhile
+	held     *installed // and this is it
+	stale    bool       // the state changed under it
 	deadline time.Time
 	spent    uint64 // instructions
 }
@@ -116,6 +117,9 @@ func rejected(r *Reject) *response { return &response{reject: r} }
 
 // evaluate runs one query method and what it calls.
 func (q *query) evaluate(call queryCall, depth int) *response {
+	if q.m.native(call.callee) != nil {
+		return q.m.queryNative(call)
+	}
 	code, e, rej := q.enter(call.callee, modeQuery)
 	if rej != nil {
 		return rejected(rej)
@@ -140,18 +144,25 @@ func (q *query) evaluate(call queryCall, depth int) *response {
 	default:
 		return rejected(failure(call.callee, methodNotFound("query", call.method), 0))
 	}
-	held := q.hold && depth == 0
-	snap, err := code.acquire(q.ctx, held)
+	hold := holdShortly
+	switch {
+	case q.held == code:
+		hold = holdAlready
+	case q.hold && depth == 0:
+		hold = holdLong
+		q.held = code
+	}
+	snap, err := code.acquire(q.ctx, hold)
 	if err != nil {
 		return rejected(failure(call.callee, err, limit))
 	}
-	defer code.release(snap, held, cap(q.m.slots)/2)
+	defer code.release(snap, hold, cap(q.m.slots)/2)
 	e.caller, e.method, e.arg, e.mayRespond = call.caller, call.method, call.arg, true
 	e.stable = newStable(snap.stable, q.m.limits.StableBytes)
 	if f := q.m.opts.DataCertificate; f != nil && depth == 0 {
 		e.certificate = func() []byte {
 			cert := f(call.callee)
-			if code.isStale(snap, held) {
+			if code.isStale(snap, hold) {
 				return nil
 			}
 			return cert
@@ -248,11 +259,11 @@ func (q *query) inspect(in Ingress) *Reject {
 		return rej
 	}
 	defer code.leave()
-	snap, err := code.acquire(q.ctx, false)
+	snap, err := code.acquire(q.ctx, holdShortly)
 	if err != nil {
 		return failure(in.Canister, err, 0)
 	}
-	defer code.release(snap, false, cap(q.m.slots)/2)
+	defer code.release(snap, holdShortly, cap(q.m.slots)/2)
 	e.caller, e.method, e.arg = in.Sender, in.Method, in.Arg
 	e.stable = newStable(snap.stable, q.m.limits.StableBytes)
 	limit := q.m.limits.QueryInstructions

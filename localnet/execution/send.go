@@ -42,7 +42,7 @@ func (m *Machine) send(c *canister, ctx *callContext, o *outgoing) {
 	cb := &callback{context: ctx.id, call: o, reserved: cyclesOf(priceResponse)}
 	if o.bounded {
 		cb.deadline = m.now.nanos() + uint64(o.timeout)*1e9
-		m.deadlines.add(cb.deadline, c.id, id)
+		m.watchDeadline(deadline{cb.deadline, c.id, id})
 	}
 	c.callbacks[id] = cb
 	c.underWay[o.callee]++
@@ -61,6 +61,8 @@ func (m *Machine) send(c *canister, ctx *callContext, o *outgoing) {
 	switch {
 	case o.callee == candid.ManagementCanister:
 		m.callManagement(c, msg)
+	case m.native(o.callee) != nil:
+		m.callNative(o.callee, msg)
 	case callee == nil:
 		m.respond(msg.origin, &response{reject: canisterNotFound(o.callee)}, o.cycles)
 	default:

@@ -2,6 +2,7 @@ package execution
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
@@ -167,8 +168,19 @@ func (d *deadlines) Pop() any {
 	return x
 }
 
-func (d *deadlines) add(at uint64, canister candid.Principal, callback uint64) {
-	heap.Push(d, deadline{at, canister, callback})
+// watchDeadline adds a deadline. Those whose response has come are dropped once
+// they are most of the heap.
+func (m *Machine) watchDeadline(d deadline) {
+	const small = 4096
+	if len(m.deadlines) >= max(small, 2*m.bounded) {
+		m.deadlines = slices.DeleteFunc(m.deadlines, func(d deadline) bool {
+			c := m.canisters[d.canister]
+			return c == nil || c.callbacks[d.callback] == nil
+		})
+		heap.Init(&m.deadlines)
+	}
+	m.bounded++
+	heap.Push(&m.deadlines, d)
 }
 
 // expire answers a best-effort call whose response has not come in time.
@@ -181,6 +193,7 @@ func (m *Machine) expire(d deadline) {
 	if cb == nil || cb.deadline == 0 {
 		return
 	}
+	m.bounded--
 	cb.deadline = 0 // the response under way, if any, comes too late
 	m.push(c, &message{
 		kind:     responseMessage,

@@ -24,6 +24,8 @@ type Options struct {
 	RootKey []byte
 	// Subnet is what ic0.subnet_self_copy answers. Default: the management canister's sibling of an all-zero key.
 	Subnet candid.Principal
+	// Natives are canisters written in Go. The map must not change any more.
+	Natives map[candid.Principal]*Native
 	// Limits bound what canisters may use. Zero fields take their defaults.
 	Limits Limits
 }

@@ -1,5 +1,6 @@
 // A canister that calls others.
 import Blob "mo:core/Blob";
+import CertifiedData "mo:core/CertifiedData";
 import Cycles "mo:core/Cycles";
 import Error "mo:core/Error";
 import InternetComputer "mo:core/InternetComputer";
@@ -106,6 +107,12 @@ persistent actor Caller {
   public composite query func compositeDeep(p : Principal, depth : Nat) : async Nat {
     if (depth == 0) { await at(p).get() } else { (await compositeDeep(p, depth - 1)) + 1 };
   };
+  // Asks for the certificate, then queries itself.
+  public composite query func certifiedDeep(p : Principal) : async (?Blob, Nat) {
+    let c = CertifiedData.getCertificate();
+    (c, await compositeDeep(p, 1));
+  };
+  public func certify(b : Blob) : async () { CertifiedData.set(b) };
   public query func randomless() : async Nat { 42 };
   public func random() : async Blob { await (actor "aaaaa-aa" : actor { raw_rand : () -> async Blob }).raw_rand() };
 
