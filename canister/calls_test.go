@@ -254,6 +254,41 @@ func TestTargetThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// A call that is not answered takes one place of those in flight, and no more.
+func TestOneCallIsStuck(t *testing.T) {
+	w := newWorld(t)
+	target := w.installTarget()
+	w.installRelay(settings{calls: []method{{target, "sometimes"}}})
+	w.call(stranger, target, "hold", candid.EncodeEmpty())
+	conns := []*conn{w.open(client(1), 1, gateway1), w.open(client(2), 1, gateway1)}
+	stuck := conns[0].start(1, candid.EncodeText("stuck"))
+	for n := range uint64(150) {
+		var done []<-chan execution.Result
+		for i, c := range conns {
+			number := n + 1
+			if i == 0 {
+				number++ // the first is stuck
+			}
+			done = append(done, c.start(number, candid.EncodeText("x")))
+		}
+		for _, d := range done {
+			if text := w.result(d); text != "" {
+				t.Fatal(text)
+			}
+		}
+	}
+	if got := len(w.texts(target, "log")); got != 301 {
+		t.Errorf("%d calls arrived", got)
+	}
+	if got := number(t, w.status(controller), "calls_in_flight"); got != 1 {
+		t.Errorf("%d calls in flight", got)
+	}
+	w.call(stranger, target, "release", candid.EncodeEmpty())
+	if text := w.result(stuck); text != "" {
+		t.Error(text)
+	}
+}
+
 func TestFullQueueOfATarget(t *testing.T) {
 	w := newWorld(t)
 	target := w.installTarget()

@@ -74,6 +74,7 @@ func (n *Network) submit(e *candid.Envelope, id [32]byte, effective candid.Princ
 		Method:    e.Method,
 		Arg:       e.Arg,
 		Effective: effective,
+		Expiry:    expiry,
 	}, func(result execution.Result) { n.requests.settle(req, result) })
 	if err != nil {
 		var rej *execution.Reject

@@ -16,6 +16,7 @@ import (
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/httpstop"
 	"github.com/icrelay/icrelay/localnet/execution"
+	"github.com/icrelay/icrelay/localnet/standin"
 )
 
 const (
@@ -167,6 +168,7 @@ func newNetwork(opts Options) (*Network, error) {
 		DataCertificate: n.certifier.dataCertificate,
 		RootKey:         rootKey,
 		Subnet:          n.subnet,
+		Natives:         standin.Canisters(n.subnet, alias),
 	})
 	n.setMachine(n.canisters)
 	return n, nil

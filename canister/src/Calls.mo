@@ -31,6 +31,8 @@ module {
     waiting : Ring.Ring<Call>;
     var waitingBytes : Nat;
     var inFlight : Nat;
+    // messages of the canister to itself that are on their way to start a call
+    var starting : Nat;
   };
 
   public type Calls = {
@@ -47,7 +49,10 @@ module {
 
   /// After an upgrade nothing is in flight: an upgrade with open calls is refused by the runtime. O(targets).
   public func restart(calls : Calls) {
-    for (target in Map.values(calls.targets)) target.inFlight := 0;
+    for (target in Map.values(calls.targets)) {
+      target.inFlight := 0;
+      target.starting := 0;
+    };
   };
 
   /// O(log targets).
@@ -60,6 +65,7 @@ module {
           waiting = Ring.empty();
           var waitingBytes = 0;
           var inFlight = 0;
+          var starting = 0;
         };
         Map.add(calls.targets, Principal.compare, principal, target);
         target;
@@ -78,12 +84,21 @@ module {
     target.waitingBytes += call.argument.size();
   };
 
-  /// Whether a call waits and may start. O(1).
-  public func canStart(target : Target) : Bool = target.waiting.size > 0 and target.inFlight < maxInFlight;
+  /// Whether one more message should be sent to start a call; it counts until `release`. O(1).
+  public func reserve(target : Target) : Bool {
+    if (target.waiting.size <= target.starting or target.inFlight + target.starting >= maxInFlight) return false;
+    target.starting += 1;
+    true;
+  };
+
+  /// O(1).
+  public func release(target : Target) {
+    if (target.starting > 0) target.starting -= 1;
+  };
 
   /// The next call to start, which then counts as in flight until `finish`. Amortized O(1).
   public func start(target : Target) : ?Call {
-    if (not canStart(target)) return null;
+    if (target.inFlight >= maxInFlight) return null;
     switch (Ring.popFront(target.waiting)) {
       case null null;
       case (?call) {

@@ -9,7 +9,6 @@ import CertifiedData "mo:core/CertifiedData";
 import Error "mo:core/Error";
 import InternetComputer "mo:core/InternetComputer";
 import Iter "mo:core/Iter";
-import List "mo:core/List";
 import Map "mo:core/Map";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
@@ -101,8 +100,10 @@ persistent actor class Relay(config : Types.Config) {
         for (content in contents.values()) {
           Calls.push(target, { target = call.target; method = call.method; argument = content; client = client.key });
         };
-        // the reply comes when the target has answered: this is the client's back-pressure
-        await* work(target, contents.size());
+        // Calls start in the order of the queue, whichever message starts them. The reply comes when a call has been
+        // answered, which is the client's back-pressure.
+        if (target.waiting.size > 1) await* workMore(target);
+        await* work(target);
         #Ok;
       };
     };
@@ -134,7 +135,7 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   public shared query ({ caller }) func relay_status() : async Types.Status {
-    if (not isTrusted(caller)) Runtime.trap(Errors.notAllowed("relay_status"));
+    if (not isTrusted(caller)) throw Error.reject(Errors.notAllowed("relay_status"));
     let { inFlight; waiting } = Calls.counts(calls);
     {
       version;
@@ -148,7 +149,7 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   public shared query ({ caller }) func clients() : async [Types.ClientKey] {
-    if (not isTrusted(caller) and not Settings.isTarget(settings, caller)) Runtime.trap(Errors.notAllowed("clients"));
+    if (not isTrusted(caller) and not Settings.isTarget(settings, caller)) throw Error.reject(Errors.notAllowed("clients"));
     Iter.toArray(Map.keys(hub.clients.all));
   };
 
@@ -169,40 +170,36 @@ persistent actor class Relay(config : Types.Config) {
 
   // -- calls of targets -------------------------------------------------------------------------------------------
 
-  /// Starts up to `limit` calls of those that wait for a target, all at once, and waits for their replies.
-  func work(target : Calls.Target, limit : Nat) : async* () {
-    let started = List.empty<(Calls.Call, async Blob)>();
-    var left = limit;
-    label starting while (left > 0 and not Feeds.holdsUp(feeds, target.principal)) {
-      switch (Calls.start(target)) {
-        case null break starting;
-        case (?call) {
-          try {
-            List.add(started, (call, InternetComputer.call(call.target, call.method, call.argument)));
-          } catch (e) failed(target, call, e);
-        };
+  /// Starts the next call that waits for a target, and waits for its reply. What failed is remembered and harms nobody:
+  /// the client stays connected, and its next messages go on.
+  func work(target : Calls.Target) : async* () {
+    if (Feeds.holdsUp(feeds, target.principal)) return;
+    switch (Calls.start(target)) {
+      case null return;
+      case (?call) {
+        try {
+          ignore await InternetComputer.call(call.target, call.method, call.argument);
+        } catch (e) {
+          Calls.reject(calls, call, Calls.describe(e), now());
+        } finally Calls.finish(target);
       };
-      left -= 1;
     };
-    for ((call, reply) in List.values(started)) {
-      try {
-        ignore await reply;
-        Calls.finish(target);
-      } catch (e) failed(target, call, e);
-    };
-    // this message is done; what waits still goes on in one of its own
-    if (List.size(started) > 0) await* workLater(target);
+    await* workMore(target);
   };
 
-  func failed(target : Calls.Target, call : Calls.Call, e : Error) {
-    Calls.finish(target);
-    Calls.reject(calls, call, Calls.describe(e), now());
-  };
-
-  /// Starts what waits for a target in a message of its own, so that nobody's reply is delayed by it.
-  func workLater(target : Calls.Target) : async* () {
-    if (Calls.canStart(target) and not Feeds.holdsUp(feeds, target.principal)) {
-      try ignore async { await* work(target, Calls.maxInFlight) } catch _ {};
+  /// Starts what waits for a target as far as calls may be in flight, each call in a message of its own, so that
+  /// none waits for the reply of another.
+  func workMore(target : Calls.Target) : async* () {
+    if (Feeds.holdsUp(feeds, target.principal)) return;
+    while (Calls.reserve(target)) {
+      try ignore async {
+        Calls.release(target);
+        await* work(target);
+      } catch _ {
+        // no call can be made now; the next acknowledgement tries again
+        Calls.release(target);
+        return;
+      };
     };
   };
 
@@ -220,7 +217,7 @@ persistent actor class Relay(config : Types.Config) {
           feed.lastError := await* pullPages(feed);
         };
       } finally feed.isBusy := false;
-      await* workLater(Calls.target(calls, feed.target));
+      await* workMore(Calls.target(calls, feed.target));
     };
     switch (feed.lastError) {
       case null #Ok(feed.cursor);
@@ -356,7 +353,7 @@ persistent actor class Relay(config : Types.Config) {
     if (Clients.size(hub.clients) > 0) {
       for (feed in feeds.all.values()) if (feed.isSeeking) await* pullLater(feed);
     };
-    for (target in Map.values(calls.targets)) await* workLater(target);
+    for (target in Map.values(calls.targets)) await* workMore(target);
   };
 
   // -- small things ---------------------------------------------------------------------------------------------------

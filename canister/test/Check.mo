@@ -8,6 +8,7 @@ import Blob "mo:core/Blob";
 import Nat64 "mo:core/Nat64";
 import Text "mo:core/Text";
 import VarArray "mo:core/VarArray";
+import Sha256 "../src/Sha256";
 
 module {
   public func isTrue(name : Text, condition : Bool) {
@@ -43,6 +44,10 @@ module {
     for (b in blob.vals()) t #= digits[Nat8.toNat(b) / 16] # digits[Nat8.toNat(b) % 16];
     if (t == "") "-" else t;
   };
+
+  public func sha256Hex(blob : Blob) : Text = hex(Sha256.ofBlob(blob));
+
+  public func anonymous() : Principal = Principal.fromBlob("\04");
 
   /// A principal of its own for each number, of the self-authenticating form.
   public func principal(n : Nat) : Principal {

@@ -522,7 +522,7 @@ func (m *Machine) environment(c *canister, md mode) *env {
 func (m *Machine) keepLog(c *canister, time uint64, b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.logs.add(time, b, m.limits.LogBytes)
+	c.logs.add(time, b, m.logLimit(c))
 }
 
 // invoke runs an entry on the canister's main instance, with mu released, and

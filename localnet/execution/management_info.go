@@ -24,6 +24,7 @@ var (
 		field("status_visibility", visibilityType),
 		field("wasm_memory_limit", candid.NatType),
 		field("wasm_memory_threshold", candid.NatType),
+		field("log_memory_limit", candid.NatType),
 		field("environment_variables", candid.VecOf(candid.RecordOf(field("name", candid.TextType), field("value", candid.TextType)))))
 	statusType = candid.RecordOf(
 		field("status", candid.VariantOf(field("running", candid.NullType), field("stopping", candid.NullType), field("stopped", candid.NullType))),
@@ -40,7 +41,8 @@ var (
 			field("custom_sections_size", candid.NatType),
 			field("canister_history_size", candid.NatType),
 			field("wasm_chunk_store_size", candid.NatType),
-			field("snapshots_size", candid.NatType))),
+			field("snapshots_size", candid.NatType),
+			field("log_memory_store_size", candid.NatType))),
 		field("cycles", candid.NatType),
 		field("reserved_cycles", candid.NatType),
 		field("idle_cycles_burned_per_day", candid.NatType),
@@ -109,10 +111,11 @@ func (call *managementCall) canisterStatus() ([]byte, *Reject) {
 			"status_visibility":                     set.statusVisibility.candid(),
 			"wasm_memory_limit":                     set.wasmMemoryLimit,
 			"wasm_memory_threshold":                 set.wasmMemoryThreshold,
+			"log_memory_limit":                      call.m.logLimit(c),
 			"environment_variables":                 environment,
 		},
 		"module_hash": hash,
-		"memory_size": wasmMemory + stable + globals + binary + custom + history + chunks,
+		"memory_size": wasmMemory + stable + globals + binary + custom + history + chunks + c.logs.bytes,
 		"memory_metrics": candid.Fields{
 			"wasm_memory_size":      wasmMemory,
 			"stable_memory_size":    stable,
@@ -122,6 +125,7 @@ func (call *managementCall) canisterStatus() ([]byte, *Reject) {
 			"canister_history_size": history,
 			"wasm_chunk_store_size": chunks,
 			"snapshots_size":        0,
+			"log_memory_store_size": c.logs.bytes,
 		},
 		"cycles":                     c.balance.big(),
 		"reserved_cycles":            0,
@@ -234,8 +238,15 @@ func (call *managementCall) fetchLogs() ([]byte, *Reject) {
 	if !mayView(c, c.settings.logVisibility, call.caller) {
 		return nil, reject(icRejectedMessage, "Caller %s is not allowed to access canister logs", call.caller)
 	}
+	wanted, rej := readLogFilter(call.arg.Field("filter"))
+	if rej != nil {
+		return nil, rej
+	}
 	records := make([]candid.Fields, 0, len(c.logs.records))
 	for _, r := range c.logs.records {
+		if !wanted(r) {
+			continue
+		}
 		records = append(records, candid.Fields{"idx": r.index, "timestamp_nanos": r.time, "content": r.content})
 	}
 	t := candid.RecordOf(field("canister_log_records", candid.VecOf(candid.RecordOf(

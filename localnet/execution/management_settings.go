@@ -14,6 +14,7 @@ const (
 	maxEnvironment  = 20
 	maxEnvValue     = 128
 	maxMemoryLimit  = 1 << 48
+	maxLogMemory    = 2 << 20
 	maxPercentages  = 100
 	maxSettingsBits = 128
 )
@@ -60,6 +61,7 @@ func (call *managementCall) readSettings(old settings) (newSettings, *Reject) {
 		{"minimum_incoming_canister_call_cycles", &set.minimumCallCycles, nil},
 		{"wasm_memory_limit", &set.wasmMemoryLimit, big.NewInt(maxMemoryLimit)},
 		{"wasm_memory_threshold", &set.wasmMemoryThreshold, big.NewInt(maxMemoryLimit)},
+		{"log_memory_limit", &set.logMemoryLimit, big.NewInt(maxLogMemory)},
 	} {
 		f, ok := v.Field(n.label).Opt()
 		if !ok {

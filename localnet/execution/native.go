@@ -2,6 +2,7 @@ package execution
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"math/big"
 
 	"github.com/icrelay/icrelay/candid"
@@ -39,6 +40,7 @@ type NativeCall struct {
 	Args []candid.Value
 
 	m        *Machine
+	self     candid.Principal
 	ingress  bool
 	query    bool
 	attached cycles
@@ -50,6 +52,11 @@ func (call *NativeCall) Arg(i int) candid.Value {
 		return candid.Value{}
 	}
 	return call.Args[i]
+}
+
+// Trap is the reject of a canister that traps with a message.
+func (call *NativeCall) Trap(format string, args ...any) *Reject {
+	return failure(call.self, &calledTrap{fmt.Sprintf(format, args...)}, 0)
 }
 
 // Time is the time that canisters see, in nanoseconds since 1970.
@@ -126,13 +133,14 @@ func (m *Machine) prepare(id candid.Principal, call *NativeCall, method string, 
 	if call.query {
 		kind = "query"
 	}
+	call.self = id
 	known, ok := m.native(id).Methods[method]
 	if !ok || call.query && !known.Query {
 		return nil, failure(id, methodNotFound(kind, method), 0)
 	}
 	values, err := candid.Decode(arg, candid.Limits{})
 	if err != nil {
-		return nil, failure(id, &calledTrap{"failed to decode call arguments: " + err.Error()}, 0)
+		return nil, call.Trap("failed to decode call arguments: %v", err)
 	}
 	call.m, call.Args = m, values
 	return func() ([]byte, *Reject) { return known.Run(call) }, nil

@@ -280,5 +280,5 @@ func (m *Machine) processResponse(c *canister, msg *message) {
 func (m *Machine) logTrap(c *canister, e *env, err error) {
 	code, what, _ := explain(err, m.limits.MessageInstructions)
 	m.log.Info("canister trapped", "canister", c.id.String(), "in", e.mode.String(), "method", e.method, "code", code, "error", what)
-	c.logs.add(e.time, []byte("["+what+"]"), m.limits.LogBytes)
+	c.logs.add(e.time, []byte("["+what+"]"), m.logLimit(c))
 }

@@ -17,6 +17,7 @@ type settings struct {
 	minimumCallCycles   *big.Int
 	wasmMemoryLimit     *big.Int
 	wasmMemoryThreshold *big.Int
+	logMemoryLimit      *big.Int // nil: the network's default
 	logVisibility       visibility
 	snapshotVisibility  visibility
 	statusVisibility    visibility

@@ -33,6 +33,12 @@ persistent actor Target {
     while (isHeld) await pause();
   };
 
+  /// Records its argument and answers, but for "stuck" after `hold` not before `release`.
+  public func sometimes(text : Text) : async () {
+    List.add(received, text);
+    if (text == "stuck") while (isHeld) await pause();
+  };
+
   public func hold() : async () { isHeld := true };
 
   public func release() : async () { isHeld := false };

@@ -1,0 +1,216 @@
+import Array "mo:core/Array";
+import Blob "mo:core/Blob";
+import Nat "mo:core/Nat";
+import Nat64 "mo:core/Nat64";
+import Clients "../src/Clients";
+import Gateways "../src/Gateways";
+import CertTree "../src/CertTree";
+import Hub "../src/Hub";
+import Queue "../src/Queue";
+import Service "../src/Service";
+import Settings "../src/Settings";
+import Types "../src/Types";
+import Check "Check";
+
+let second : Nat64 = 1_000_000_000;
+let config : Types.Config = {
+  calls = [];
+  feeds = [];
+  admins = [];
+  ack_interval_ms = null;
+  keep_alive_timeout_ms = null;
+  max_messages = null;
+};
+
+func settingsOf(config : Types.Config) : Settings.Settings = switch (Settings.check(config)) {
+  case (#ok(settings)) settings;
+  case (#err(e)) {
+    Check.text("settings", e, "");
+    settingsOf({ config with ack_interval_ms = null; keep_alive_timeout_ms = null; max_messages = null });
+  };
+};
+
+// -- Settings
+
+let settings = settingsOf(config);
+Check.isTrue("the CDK's defaults", settings.ackInterval == 300 * second and settings.keepAliveTimeout == 60 * second and settings.maxMessages == 50);
+Check.isTrue("a short interval alone", settingsOf({ config with ack_interval_ms = ?(1_000 : Nat64) }).keepAliveTimeout == second / 2);
+Check.isTrue("a long interval alone", settingsOf({ config with ack_interval_ms = ?(600_000 : Nat64) }).keepAliveTimeout == 60 * second);
+Check.refused("timeout above the interval", Settings.check({ config with ack_interval_ms = ?(1_000 : Nat64); keep_alive_timeout_ms = ?(2_000 : Nat64) }), "greater than keep_alive_timeout_ms");
+Check.refused("no interval", Settings.check({ config with ack_interval_ms = ?(0 : Nat64) }), "ack_interval_ms: must be between");
+Check.refused("an interval beyond a day", Settings.check({ config with ack_interval_ms = ?(18_446_744_073_709_551_615 : Nat64) }), "ack_interval_ms: must be between");
+Check.refused("no messages", Settings.check({ config with max_messages = ?(0 : Nat64) }), "max_messages");
+Check.refused("anonymous admin", Settings.check({ config with admins = [Check.principal(1), Check.anonymous()] }), "anonymous");
+Check.refused("many feeds", Settings.check({ config with feeds = Array.tabulate<Types.Feed>(65, func i = { target = Check.principal(i); method = "since" }) }), "more than 64 feeds");
+
+// -- clients, one at a time and many
+
+let gateway = Check.principal(900);
+
+func open(hub : Hub.Hub, client : Nat, nonce : Nat64, gateway : Principal, now : Nat64) : Text {
+  switch (Hub.open(hub, settings, Check.principal(client), { client_nonce = nonce; gateway_principal = gateway }, now)) {
+    case (#ok) "";
+    case (#err(e)) e;
+  };
+};
+
+func queueOf(hub : Hub.Hub, gateway : Principal) : Queue.Queue = switch (Gateways.find(hub.gateways, gateway)) {
+  case (?g) g.queue;
+  case null {
+    Check.isTrue("gateway found", false);
+    Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0));
+  };
+};
+
+func poll(hub : Hub.Hub, gateway : Principal, nonce : Nat64) : Nat {
+  ignore Hub.commit(hub);
+  switch (Hub.poll(hub, settings, gateway, nonce, ?("certificate" : Blob))) {
+    case (#ok(got)) {
+      if (got.messages.size() > 0) {
+        Check.examine("witness", Array.concat<Text>([Check.hex(Hub.commit(hub)), Check.hex(got.tree)], Array.flatten<Text>(Array.map<Types.CanisterOutputMessage, [Text]>(got.messages, func m = [m.key, Check.sha256Hex(m.content)]))));
+      };
+      got.messages.size();
+    };
+    case (#err(e)) {
+      Check.text("poll", e, "");
+      0;
+    };
+  };
+};
+
+do {
+  let hub = Hub.empty();
+  Check.nat("nobody polls nothing", poll(hub, gateway, 0), 0);
+  for (i in Nat.range(0, 300)) Check.text("open", open(hub, i, 1, Check.principal(900 + i % 3), 0), "");
+  Check.nat("clients", Clients.size(hub.clients), 300);
+  Check.nat("a poll", poll(hub, gateway, 0), 50);
+  Check.nat("the rest", poll(hub, gateway, 95), 5);
+  Hub.broadcast(hub, settings, "\01\02", second);
+  Check.nat("after a broadcast", poll(hub, gateway, 150), 50);
+  Check.nat("every gateway its own", poll(hub, Check.principal(902), 199), 1);
+  Check.refused("as an update", Hub.poll(hub, settings, gateway, 0, null), "as a query");
+  // 5 messages of 100 seconds ago are dropped for each new one
+  Check.text("open later", open(hub, 500, 1, gateway, 301 * second), "");
+  Check.nat("first nonce", (queueOf(hub, gateway)).track.first, 5);
+};
+
+// -- a full queue
+
+func bytesOf(queue : Queue.Queue) : Nat {
+  var bytes = 0;
+  var n = queue.track.first;
+  while (n < queue.track.next) {
+    bytes += Queue.at(queue, n).content.size();
+    n += 1;
+  };
+  bytes;
+};
+
+do {
+  let hub = Hub.empty();
+  Check.text("open", open(hub, 1, 1, gateway, 0), "");
+  Check.text("open", open(hub, 2, 1, Check.principal(901), 0), "");
+  let queue = queueOf(hub, gateway);
+  let large = Blob.fromArray(Array.repeat<Nat8>(7, 1_000_000));
+  var count = 0;
+  for (content in [large, Blob.fromArray(Array.repeat<Nat8>(7, 1_000)), "\07" : Blob].values()) {
+    count := 0;
+    while (Hub.hasRoomForAll(hub, content.size(), second) and count < 1_000) {
+      Hub.broadcast(hub, settings, content, second);
+      count += 1;
+    };
+    if (content.size() == large.size()) Check.nat("64 MiB are a full queue", count, 67);
+  };
+  let messages = queue.items.size;
+  Check.isTrue("nothing was dropped", queue.track.first == 0);
+  Check.text("no room for a client", open(hub, 3, 1, gateway, 9 * second), "The queue of gateway " # debug_show gateway # " is full, try again later");
+  Check.nat("it is not there", Clients.size(hub.clients), 2);
+  // acknowledgements find no room either, and nobody is asked for what it was not told
+  Hub.acknowledge(hub, settings, 9 * second);
+  Check.nat("messages", queue.items.size, messages);
+  Hub.expire(hub, settings, 500 * second);
+  Check.nat("clients", Clients.size(hub.clients), 2);
+  // after 10 seconds the oldest may go, as many as need be
+  Check.isTrue("room again", Hub.hasRoomForAll(hub, large.size(), 12 * second));
+  Check.isTrue("the oldest went", queue.track.first == 2);
+  // what the gateway has polled may go at once
+  Hub.delivered(hub, gateway, 50);
+  Check.isTrue("delivered", queue.track.first == 50 and queue.items.size + 50 == messages);
+  Check.nat("bytes are counted", queue.bytes, bytesOf(queue));
+  Check.isTrue("one message may be larger than a queue", Queue.makeRoom(Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0)), 1, 100_000_000, 0));
+};
+
+do {
+  let queue = Queue.empty(CertTree.addTrack(CertTree.empty(), "g", 0));
+  for (n in Nat.range(0, 50_000)) {
+    Queue.push(queue, { key = { client_principal = gateway; client_nonce = 0 }; content = ""; at = 0 }, "");
+  };
+  Check.isTrue("50000 messages are a full queue", not Queue.makeRoom(queue, 1, 1, second));
+  let range = Queue.range(queue, 49_990, 50, 1_000_000);
+  Check.isTrue("range at the end", range.from == 49_990 and range.to == 50_000 and range.isEnd);
+  let few = Queue.range(queue, 0, 50, 1_000);
+  Check.isTrue("range bounded in bytes", few.from == 0 and few.to == 4 and not few.isEnd);
+};
+
+// -- bounds of clients and gateways
+
+do {
+  let hub = Hub.empty();
+  for (i in Nat.range(0, 256)) Check.text("gateway", open(hub, i, 1, Check.principal(i), 0), "");
+  Check.text("one gateway too many", open(hub, 300, 1, Check.principal(999), 0), "The relay canister has no room for another gateway, try again later");
+  Check.text("a known gateway", open(hub, 301, 1, Check.principal(5), 0), "");
+  Check.nat("polls with 256 gateways", poll(hub, Check.principal(5), 0), 2);
+};
+
+// -- gateways that went and come back
+
+do {
+  let hub = Hub.empty();
+  Check.text("open", open(hub, 1, 1, gateway, 0), "");
+  switch (Hub.close(hub, settings, gateway, { client_principal = Check.principal(1); client_nonce = 1 }, second)) {
+    case (#ok) {};
+    case (#err(e)) Check.text("close", e, "");
+  };
+  Hub.expire(hub, settings, 301 * second);
+  Check.nat("still there after the interval", poll(hub, gateway, 0), 1);
+  Hub.expire(hub, settings, 302 * second);
+  Check.nat("gone", poll(hub, gateway, 0), 0);
+  Check.isTrue("nothing is certified", Hub.commit(hub) == CertTree.certifiedData(CertTree.empty()));
+  Check.text("open again", open(hub, 1, 2, gateway, 400 * second), "");
+  Check.isTrue("its nonces go on", (queueOf(hub, gateway)).track.first == 1);
+  Check.nat("polled from where it was", poll(hub, gateway, 1), 1);
+};
+
+// -- messages
+
+do {
+  let hub = Hub.empty();
+  Check.text("open", open(hub, 1, 7, gateway, 0), "");
+  let key = { client_principal = Check.principal(1); client_nonce = 7 : Nat64 };
+  func accept(number : Nat64, content : Blob, isService : Bool, now : Nat64) : Text {
+    switch (Hub.sender(hub, key.client_principal, key)) {
+      case (#err(e)) e;
+      case (#ok(client)) switch (Hub.accept(hub, settings, client, { client_key = key; sequence_num = number; timestamp = 0; is_service_message = isService; content }, now)) {
+        case (#ok(contents)) debug_show contents;
+        case (#err(e)) e;
+      };
+    };
+  };
+  let keepAlive = Service.encode(#KeepAliveMessage { last_incoming_sequence_num = 1 });
+  Check.text("held", accept(2, "b", false, 0), "[]");
+  Check.text("a held keep-alive", accept(3, keepAlive, true, 0), "[]");
+  Check.text("held", accept(4, "d", false, 0), "[]");
+  Check.nat("bytes held", hub.clients.heldBytes, 2 + keepAlive.size());
+  Check.text("a held service message that is wrong", accept(5, "nonsense", true, 0), "[]");
+  Check.text("released", accept(1, "a", false, 9 * second), debug_show (["a", "b", "d"] : [Blob]));
+  Check.nat("no bytes held", hub.clients.heldBytes, 0);
+  switch (Clients.find(hub.clients, key)) {
+    case (?client) Check.isTrue("the keep-alive counts when its turn comes", client.lastKeepAlive == 9 * second and client.heldBytes == 0);
+    case null Check.isTrue("client found", false);
+  };
+  Check.text("held", accept(8, "x", false, 0), "[]");
+  Check.text("too far ahead", accept(70, "x", false, 0), "Expected incoming sequence number 6 but got 70");
+  Check.nat("no bytes held for a client that went", hub.clients.heldBytes, 0);
+  Check.text("it is closed", accept(6, "x", false, 0), "Client with principal " # debug_show (key.client_principal) # " doesn't have an open connection");
+  Check.nat("open and close were sent", poll(hub, gateway, 0), 2);
+};
