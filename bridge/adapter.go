@@ -58,7 +58,7 @@ type Envelope struct {
 type Batch = candid.OutputMessages
 
 // A Checker is an Adapter that can look at a canister before clients come.
-// The gateway calls Check once per route at start and logs what it returns.
+// Gateway.Check calls it once for each route with a canister.
 type Checker interface {
 	Check(ctx context.Context, canister candid.Principal) error
 }
@@ -74,8 +74,8 @@ type Watcher interface {
 
 // A Pipeliner is an Adapter whose canister puts a client's messages back in
 // order. Window is how many Message calls of one client may be under way at
-// once: no call is further ahead than that of the first unfinished one, and
-// within the window they may reach the canister in any order.
+// once: call n is not made before call n-Window has returned. Within the window
+// they may reach the canister in any order.
 type Pipeliner interface {
 	Window() int
 }

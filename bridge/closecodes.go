@@ -21,7 +21,10 @@ const (
 	CloseTryAgainLater = websocket.CloseTryAgainLater // 1013: too slow a reader, too many connections, canister not reached
 	CloseCanisterReset = 4100                         // the canister was upgraded or reinstalled and has forgotten its clients
 	CloseIdle          = 4101                         // nothing was heard from the client, not even a pong
-	CloseOpenTimeout   = 4102                         // no ws_open came, or the canister did not answer it in time
+	CloseOpenTimeout   = 4102                         // no ws_open came, or no open message of the canister
+	// 4103: the canister refused a message of an open connection, which it has
+	// forgotten or closed; the text is the canister's.
+	CloseMessageRefused = 4103
 )
 
 // Codes after which reconnecting in the same way will fail in the same way.
@@ -32,7 +35,7 @@ const (
 	CloseMalformed       = 4200                           // a frame or envelope that cannot be read
 	CloseNotRouted       = 4201                           // no route for the envelope's canister
 	CloseNotAllowed      = 4202                           // an envelope that is not this session's to send: method, sender, canister, signature, expiry
-	CloseRefused         = 4203                           // the canister refused; the text is the canister's
+	CloseRefused         = 4203                           // the canister refused ws_open; the text is the canister's
 	CloseDuplicate       = 4204                           // the same client key is connected already
 )
 

@@ -12,6 +12,7 @@
 // and of a canister's message:
 //
 //	poller.go    one loop per canister with clients: when to poll
+//	reset.go     has the canister forgotten everything?
 //	hub.go       that canister's sessions: whose message it is
 //	verify.go    certificate, witness and content agree
 //	outbound.go  the client's bounded queue and its writer
@@ -21,6 +22,7 @@
 // there is something to write, one call per message under way, and per
 // canister with open sessions one poller and at most one watcher.
 //
-// Locks. hub.mu, session.mu and outbound.mu are never held across a call to
-// the network. The order is hub.mu, session.mu, outbound.mu.
+// Locks. Gateway.mu, hub.mu and outbound.mu are never held across a call to
+// the network and are taken in this order. hub.poller is held by the poller
+// for as long as it runs, and nobody else waits for it but the next poller.
 package bridge

@@ -88,17 +88,27 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Check asks every adapter that can to look at its canister, and returns what
-// they object to. The gateway works all the same: a canister may be mended.
+// Check asks every adapter that can to look at its canister, all at once, and
+// returns what they object to. The gateway works all the same: a canister may
+// be mended.
 func (g *Gateway) Check(ctx context.Context) error {
+	var group sync.WaitGroup
+	var mu sync.Mutex
 	var problems []error
 	for _, route := range g.routes.byCanister {
-		if checker, ok := route.Adapter.(Checker); ok {
+		checker, ok := route.Adapter.(Checker)
+		if !ok {
+			continue
+		}
+		group.Go(func() {
 			if err := checker.Check(ctx, route.Canister); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
 				problems = append(problems, err)
 			}
-		}
+		})
 	}
+	group.Wait()
 	return errors.Join(problems...)
 }
 

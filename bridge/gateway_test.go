@@ -199,7 +199,7 @@ func TestCanisterRefusesMessage(t *testing.T) {
 	})
 	p := b.open()
 	p.send("x")
-	p.closed(CloseRefused, "the target says no")
+	p.closed(CloseMessageRefused, "the target says no")
 }
 
 func TestDuplicateKeyNeverReplaces(t *testing.T) {
@@ -326,6 +326,229 @@ func TestCanisterForgets(t *testing.T) {
 	b.canister.send(fresh.key, []byte("after"))
 	if m := fresh.message(); string(m.Content) != "after" {
 		t.Errorf("got %q", m.Content)
+	}
+}
+
+// A replica that answers an open it has executed before brings a session that
+// never gets a message. It must not make the gateway believe in a reset.
+func TestReplayedOpen(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) { o.Limits.OpenTimeout = greetingPatience + time.Second })
+	bystander := b.open()
+	p := b.dial()
+	frame := p.sign(p.openEnvelope())
+	p.write(frame)
+	p.message()
+	_ = p.conn.Close()
+	b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
+	b.canister.set(func() { b.canister.answered[p.key] = true })
+
+	ghost := b.dial()
+	ghost.write(frame)
+	ghost.closed(CloseOpenTimeout, "no message of the canister")
+	b.canister.send(bystander.key, []byte("still here"))
+	if m := bystander.message(); string(m.Content) != "still here" {
+		t.Errorf("the bystander got %q", m.Content)
+	}
+}
+
+// The CDK forgets a gateway that has had no clients for a while, and counts
+// anew for the next one, who must get its messages from the first on.
+func TestNoncesRestartBetweenClients(t *testing.T) {
+	for _, messages := range []int{0, 1, 2, 10} {
+		t.Run(fmt.Sprint(messages), func(t *testing.T) {
+			b := newBench(t, nil)
+			first := b.open()
+			b.canister.send(first.key, []byte("x"))
+			first.message()
+			_ = first.conn.Close()
+			b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[first.key] == 1 }) })
+			b.canister.forget()
+			b.canister.set(func() {
+				b.canister.onOpen = func(key candid.ClientKey) {
+					for n := range messages {
+						b.canister.enqueue(key, false, fmt.Append(nil, n))
+					}
+				}
+			})
+			start := time.Now()
+			second := b.open()
+			for n := range messages {
+				if m := second.message(); string(m.Content) != fmt.Sprint(n) {
+					t.Fatalf("got %q at %d", m.Content, n)
+				}
+			}
+			if took := time.Since(start); took > greetingPatience {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// The same while an old client is connected, who has to be told.
+func TestNoncesRestartUnderClients(t *testing.T) {
+	for _, messages := range []int{0, 2, 10} {
+		t.Run(fmt.Sprint(messages), func(t *testing.T) {
+			b := newBench(t, nil)
+			old := b.open()
+			b.canister.send(old.key, []byte("x"))
+			old.message()
+			b.canister.forget()
+			b.canister.set(func() {
+				b.canister.onOpen = func(key candid.ClientKey) {
+					for n := range messages {
+						b.canister.enqueue(key, false, fmt.Append(nil, n))
+					}
+				}
+			})
+			second := b.open()
+			for n := range messages {
+				if m := second.message(); string(m.Content) != fmt.Sprint(n) {
+					t.Fatalf("got %q at %d", m.Content, n)
+				}
+			}
+			old.closed(CloseCanisterReset, "reconnect")
+		})
+	}
+}
+
+// A client that speaks to a canister that has forgotten it makes the others hear of it.
+func TestForgottenWithoutNewcomers(t *testing.T) {
+	b := newBench(t, nil)
+	active, passive := b.open(), b.open()
+	b.canister.forget()
+	active.send("hello?")
+	active.closed(CloseMessageRefused, "not connected")
+	passive.closed(CloseCanisterReset, "reconnect")
+}
+
+// One replica that is behind, or pretends that there is nothing, ends no session.
+func TestLaggingReplica(t *testing.T) {
+	b := newBench(t, nil)
+	p := b.open()
+	b.canister.send(p.key, []byte("x"))
+	p.message()
+	lies := 0
+	b.canister.set(func() {
+		b.canister.corrupt = func(batch *Batch) error {
+			if lies < missingTimes-1 {
+				lies++
+				*batch = Batch{EndOfQueue: true}
+			}
+			return nil
+		}
+	})
+	b.gateway.hubs[b.canister.id].doubt()
+	b.eventually("the doubts are settled", func() bool { return !b.gateway.hubs[b.canister.id].doubted.Load() })
+	b.canister.send(p.key, []byte("still here"))
+	if m := p.message(); string(m.Content) != "still here" {
+		t.Errorf("got %q", m.Content)
+	}
+}
+
+// A connection whose first message is lost for good is ended, the others go on.
+func TestGreetingLost(t *testing.T) {
+	b := newBench(t, nil)
+	bystander := b.open()
+	b.canister.set(func() {
+		b.canister.onOpen = func(key candid.ClientKey) {
+			b.canister.queue[len(b.canister.queue)-1].ClientKey = bystander.key // nobody's any more
+			b.canister.queue = b.canister.queue[:len(b.canister.queue)-1]
+			b.canister.enqueue(key, false, []byte("second"))
+		}
+	})
+	p := b.dial()
+	p.write(p.sign(p.openEnvelope()))
+	p.closed(CloseCanisterReset, "first message")
+	b.canister.send(bystander.key, []byte("still here"))
+	if m := bystander.message(); string(m.Content) != "still here" {
+		t.Errorf("the bystander got %q", m.Content)
+	}
+}
+
+// A message that stalls holds up those more than a window behind it.
+func TestWindowIsADistance(t *testing.T) {
+	const size = 4
+	release := make(chan struct{})
+	b := newBench(t, func(_ *Options, c *testCanister) {
+		c.window = size
+		c.onMessage = func(ctx context.Context, env Envelope) error {
+			if sequenceOf(t, env) > 1 {
+				return nil
+			}
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	p := b.open()
+	for range 20 {
+		p.send("x")
+	}
+	b.eventually("the window is full", func() bool { return get(b.canister, func() bool { return len(b.canister.received) == size-1 }) })
+	time.Sleep(50 * time.Millisecond)
+	if n := get(b.canister, func() int { return len(b.canister.received) }); n != size-1 {
+		t.Errorf("%d messages passed the stalled one, want %d", n, size-1)
+	}
+	close(release)
+	b.eventually("all 20", func() bool { return get(b.canister, func() bool { return len(b.canister.received) == 20 }) })
+}
+
+// The end of a session while its open is under way: the timer, a stop.
+func TestEndDuringOpen(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Limits.OpenTimeout = 30 * time.Millisecond
+		c.slowOpen = 100 * time.Millisecond
+	})
+	p := b.dial()
+	p.write(p.sign(p.openEnvelope()))
+	p.closed(CloseOpenTimeout, "")
+	b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
+	q := b.dial()
+	q.write(q.sign(q.openEnvelope()))
+	b.stop()
+}
+
+// After errors of polls, a newcomer whose open succeeds is served at once.
+func TestOpenEndsBackoff(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) { o.Polling.MaxBackoff = time.Hour })
+	p := b.open()
+	b.canister.set(func() { b.canister.corrupt = func(*Batch) error { return errors.New("connection reset") } })
+	b.eventually("a long pause", func() bool { return b.gateway.count.pollErrors.Load() > 8 })
+	b.canister.set(func() { b.canister.corrupt = nil })
+	b.open()
+	b.canister.send(p.key, []byte("again"))
+	if m := p.message(); string(m.Content) != "again" {
+		t.Errorf("got %q", m.Content)
+	}
+}
+
+// What was queued for a client before its end still reaches it, if it reads.
+func TestQueueBeforeClose(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) { o.Limits.WriteTimeout = time.Second })
+	p := b.open()
+	big := bytes.Repeat([]byte("x"), 50_000)
+	for range 100 {
+		b.canister.send(p.key, big)
+	}
+	b.eventually("all is queued", func() bool { return b.gateway.count.messagesOut.Load() == 101 })
+	p.write([]byte("not CBOR"))
+	for range 100 {
+		p.message()
+		time.Sleep(15 * time.Millisecond) // slower than one write timeout in all
+	}
+	p.closed(CloseMalformed, "CBOR")
+}
+
+func TestBackoff(t *testing.T) {
+	for errs := range 200 {
+		for _, first := range []time.Duration{time.Millisecond, time.Second, 24 * time.Hour} {
+			if d := backoff(first, 30*time.Second, errs); d < 0 || d > max(first, 30*time.Second) {
+				t.Fatalf("backoff(%s, 30s, %d) = %s", first, errs, d)
+			}
+		}
 	}
 }
 

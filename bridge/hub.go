@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
@@ -16,6 +17,8 @@ type hub struct {
 	route    *Route
 	log      *slog.Logger
 	woken    chan struct{} // holds one token: poll now
+	reached  atomic.Bool   // the canister has answered an open: errors of polls are over
+	doubted  atomic.Bool   // the canister may have lost its state: see reset.go
 
 	mu       sync.Mutex
 	sessions map[candid.ClientKey]*member
@@ -23,14 +26,14 @@ type hub struct {
 	polling  bool // a poller goroutine runs
 
 	poller sync.Mutex // held by the poller: one ends, watcher included, before the next begins
-	next   uint64     // nonce of the next message; guarded by poller
+	queue  position   // how far the canister's queue was read; guarded by poller
 }
 
 // A member is a session in a hub.
 type member struct {
 	session *session
 	open    bool      // the canister said Ok
-	greeted bool      // a message has come for it
+	greeted bool      // its first message has come
 	waiting time.Time // since when an open member waits to be greeted
 }
 
@@ -64,6 +67,7 @@ func (h *hub) opened(s *session) {
 	m := h.sessions[s.key]
 	m.open, m.waiting = true, time.Now()
 	h.open++
+	h.reached.Store(true)
 	if !h.polling {
 		h.polling = true
 		h.gateway.running.Go(func() { h.poll(h.gateway.ctx) })
@@ -88,7 +92,7 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.CallTimeout)
 	defer cancel()
 	if err := h.route.Adapter.Close(ctx, h.canister, s.key); err != nil {
-		s.log.Warn("canister not told that the client has gone; its own timeout will remove it", "error", err)
+		s.log.Load().Warn("canister not told that the client has gone; its own timeout will remove it", "error", err)
 	}
 }
 
@@ -100,16 +104,24 @@ func (h *hub) wake() {
 	}
 }
 
-// member returns the session that a message is for, if it is here.
-func (h *hub) member(key candid.ClientKey) *session {
+// doubt makes the poller find out whether the canister still has its state.
+func (h *hub) doubt() {
+	h.doubted.Store(true)
+	h.wake()
+}
+
+// recipient returns the session that a message is for, if it is here, and
+// whether it has had no message before.
+func (h *hub) recipient(key candid.ClientKey) (s *session, first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := h.sessions[key]
 	if m == nil {
-		return nil
+		return nil, false
 	}
+	first = !m.greeted
 	m.greeted = true
-	return m.session
+	return m.session, first
 }
 
 // unused reports whether neither a session nor a poller needs the hub.
@@ -130,23 +142,32 @@ func (h *hub) idle() bool {
 	return true
 }
 
-// ungreeted returns the sessions that have been open for a while without a
-// message, although a canister's first message is certain. Their wait begins
-// anew, so that the question is asked once in a while and not at every poll.
-func (h *hub) ungreeted(patience time.Duration) map[candid.ClientKey]bool {
+// waitsForGreeting reports whether a session has been open for a while without
+// a message, although a canister's first message is certain. The wait begins
+// anew, so that this is asked once in a while and not at every poll.
+func (h *hub) waitsForGreeting(patience time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var keys map[candid.ClientKey]bool
-	for key, m := range h.sessions {
+	found := false
+	for _, m := range h.sessions {
 		if m.open && !m.greeted && time.Since(m.waiting) > patience {
 			m.waiting = time.Now()
-			if keys == nil {
-				keys = make(map[candid.ClientKey]bool)
-			}
-			keys[key] = true
+			found = true
 		}
 	}
-	return keys
+	return found
+}
+
+// hasGreeted reports whether a session lives on what the canister knows.
+func (h *hub) hasGreeted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.sessions {
+		if m.greeted {
+			return true
+		}
+	}
+	return false
 }
 
 // endGreeted ends every session that lived on the state that the canister has lost.
@@ -158,4 +179,12 @@ func (h *hub) endGreeted(reason CloseReason) {
 			m.session.end(reason)
 		}
 	}
+}
+
+// isNew reports whether a client is here and has had no message yet.
+func (h *hub) isNew(key candid.ClientKey) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.sessions[key]
+	return m != nil && !m.greeted
 }

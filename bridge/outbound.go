@@ -33,7 +33,7 @@ func (o *outbound) push(frame []byte) bool {
 	if o.end != nil {
 		return true // the client is being told to go; nobody waits for this frame
 	}
-	if len(o.frames) >= o.maxFrames || o.bytes+len(frame) > o.maxBytes {
+	if n := len(o.frames); n > 0 && (n >= o.maxFrames || o.bytes+len(frame) > o.maxBytes) {
 		return false
 	}
 	o.frames = append(o.frames, frame)
@@ -80,8 +80,7 @@ func (o *outbound) close(reason CloseReason, dropWaiting bool) bool {
 		o.frames, o.bytes = nil, 0
 	}
 	o.end = &reason
-	// Until the close frame is out, the reader waits at most for the writer.
-	_ = o.conn.SetReadDeadline(time.Now().Add(o.writeTimeout + closeLinger))
+	_ = o.conn.SetReadDeadline(time.Now().Add(closeFlush + closeLinger))
 	o.startWriter()
 	return true
 }
@@ -119,49 +118,65 @@ func (o *outbound) startWriter() {
 	}
 }
 
-// closeLinger is how long a client may take to answer a close frame.
-const closeLinger = 3 * time.Second
+const (
+	// closeFlush is how long a client that is told to go may take to read what
+	// was queued for it before.
+	closeFlush = 30 * time.Second
+	// closeLinger is how long it may take to answer the close frame.
+	closeLinger = 3 * time.Second
+)
 
 // write empties the queue and ends. An error closes the socket, which the
 // session's reader notices.
 func (o *outbound) write() {
 	for {
-		o.mu.Lock()
-		frames, ping, end := o.frames, o.ping, o.end
-		o.frames, o.bytes, o.ping = nil, 0, false
-		if len(frames) == 0 && !ping {
-			if end == nil {
-				o.writing = false
-				o.mu.Unlock()
-				return
+		frame, kind := o.take()
+		deadline := time.Now().Add(o.writeTimeout)
+		var err error
+		switch kind {
+		case nothing:
+			return
+		case websocket.BinaryMessage:
+			if err = o.conn.SetWriteDeadline(deadline); err == nil {
+				err = o.conn.WriteMessage(websocket.BinaryMessage, frame)
 			}
-			o.mu.Unlock()
-			// writing stays true: the close frame is the last thing written.
-			deadline := time.Now().Add(o.writeTimeout)
-			if err := o.conn.WriteControl(websocket.CloseMessage, end.frame(), deadline); err != nil {
-				_ = o.conn.Close()
-				return
-			}
+		default:
+			err = o.conn.WriteControl(kind, frame, deadline)
+		}
+		if err != nil {
+			_ = o.conn.Close()
+			return
+		}
+		if kind == websocket.CloseMessage {
 			_ = o.conn.SetReadDeadline(time.Now().Add(closeLinger))
 			return
 		}
-		o.mu.Unlock()
-
-		if ping {
-			if err := o.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(o.writeTimeout)); err != nil {
-				_ = o.conn.Close()
-				return
-			}
-		}
-		for _, frame := range frames {
-			if err := o.conn.SetWriteDeadline(time.Now().Add(o.writeTimeout)); err != nil {
-				_ = o.conn.Close()
-				return
-			}
-			if err := o.conn.WriteMessage(websocket.BinaryMessage, frame); err != nil {
-				_ = o.conn.Close()
-				return
-			}
-		}
 	}
+}
+
+// nothing is the kind of frame that take returns when the queue is empty.
+const nothing = -1
+
+// take removes what is to be written next: a ping that is due, the oldest
+// frame, and last of all the close frame. When there is nothing, the writer
+// has ended.
+func (o *outbound) take() (frame []byte, kind int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ping:
+		o.ping = false
+		return nil, websocket.PingMessage
+	case len(o.frames) > 0:
+		frame = o.frames[0]
+		o.frames[0] = nil
+		o.frames = o.frames[1:]
+		o.bytes -= len(frame)
+		return frame, websocket.BinaryMessage
+	case o.end != nil:
+		return o.end.frame(), websocket.CloseMessage // writing stays true: it is the last
+	}
+	o.frames = nil
+	o.writing = false
+	return nil, nothing
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ func (h *hub) poll(ctx context.Context) {
 	defer h.poller.Unlock()
 	stopWatching := h.startWatching(ctx)
 	defer stopWatching()
+	h.doubted.Store(true) // much can have happened since the last poller
 
 	var (
 		pacing = h.gateway.polling
@@ -33,8 +35,8 @@ func (h *hub) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-h.woken:
-			if errs > 0 {
-				continue // after an error only time helps; idle is looked at again
+			if errs > 0 && !h.reached.Swap(false) {
+				continue // after an error only time helps, or a canister that has answered
 			}
 		case <-timer.C:
 		}
@@ -65,9 +67,13 @@ func (h *hub) poll(ctx context.Context) {
 // backoff is the pause after errors in a row: doubling, up to limit, with
 // jitter so that many gateways do not come back at the same moment.
 func backoff(first, limit time.Duration, errs int) time.Duration {
-	d := limit
-	if errs < 20 {
-		d = min(limit, first<<errs)
+	d := first
+	for range errs {
+		if d >= limit/2 {
+			d = limit
+			break
+		}
+		d *= 2
 	}
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter needs no secrecy
 }
@@ -82,11 +88,17 @@ func (h *hub) startWatching(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for errs := 1; ; errs++ {
+		errs := 0
+		for {
+			start := time.Now()
 			err := watcher.Watch(ctx, h.canister, h.wake)
 			if ctx.Err() != nil {
 				return
 			}
+			if time.Since(start) > h.gateway.polling.MaxBackoff {
+				errs = 0 // it worked for a while
+			}
+			errs++
 			pause := backoff(h.gateway.polling.Interval, h.gateway.polling.MaxBackoff, errs)
 			h.log.Warn("watch ended", "error", err, "retry_in", pause)
 			select {
@@ -105,98 +117,77 @@ func (h *hub) startWatching(ctx context.Context) (stop func()) {
 // pollOnce fetches, checks and delivers one batch. It returns the number of
 // messages in it and whether more are waiting.
 func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
-	batch, err := h.fetch(ctx, h.next)
+	if h.doubted.Load() {
+		if settled, err := h.settle(ctx); err != nil || !settled {
+			return 0, false, err
+		}
+	}
+	batch, err := h.fetch(ctx, h.queue.next)
 	if err != nil {
 		return 0, false, err
 	}
 	if len(batch.Messages) == 0 {
-		return 0, false, h.noticeReset(ctx)
+		h.doubtWhenQuiet()
+		return 0, false, nil
 	}
-	checked, err := h.verify(batch)
-	if err != nil {
-		return 0, false, fmt.Errorf("batch from nonce %d not forwarded: %w", h.next, err)
+	if h.missesGreeting(batch) && !h.queue.isSure() {
+		h.doubted.Store(true)
+		return 0, true, nil
 	}
-	if err := checkNonces(batch.Messages, h.next); err != nil {
-		return 0, false, fmt.Errorf("batch from nonce %d not forwarded: %w", h.next, err)
-	}
-	if err := h.deliver(checked); err != nil {
-		return 0, false, err
-	}
-	h.next = mustNonce(batch.Messages[len(batch.Messages)-1].Key) + 1
+	h.deliver(batch)
+	h.queue.advance(batch)
 	return len(batch.Messages), !batch.EndOfQueue, nil
 }
 
-func (h *hub) fetch(ctx context.Context, from uint64) (Batch, error) {
+// fetch polls, and makes the checks that every client will make. A batch that
+// fails them is an error.
+func (h *hub) fetch(ctx context.Context, from uint64) (*checkedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.PollTimeout)
 	defer cancel()
-	return h.route.Adapter.Poll(ctx, h.canister, from)
-}
-
-func (h *hub) verify(batch Batch) (*checkedBatch, error) {
-	return verify(h.gateway.verifier, h.canister, batch, h.gateway.now())
+	batch, err := h.route.Adapter.Poll(ctx, h.canister, from)
+	if err != nil {
+		return nil, err
+	}
+	if len(batch.Messages) == 0 {
+		return &checkedBatch{Batch: batch}, nil
+	}
+	checked, err := verify(h.gateway.verifier, h.canister, batch, h.gateway.now())
+	if err == nil {
+		err = checkNonces(batch.Messages, from)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("batch from nonce %d not forwarded: %w", from, err)
+	}
+	return checked, nil
 }
 
 // deliver hands each message to its session. A message for somebody who is
 // not here (left a moment ago, or was served before a restart) is dropped:
 // its client has no other way to get it.
-func (h *hub) deliver(batch *checkedBatch) error {
+func (h *hub) deliver(batch *checkedBatch) {
 	for i := range batch.Messages {
 		message := &batch.Messages[i]
-		session := h.member(message.ClientKey)
-		if session == nil {
+		session, first := h.recipient(message.ClientKey)
+		switch {
+		case session == nil:
 			h.gateway.count.messagesStale.Add(1)
-			continue
+		case first && !isGreeting(message):
+			session.end(CloseReason{CloseCanisterReset, "the canister no longer has the first message of this connection; reconnect"})
+		default:
+			if first {
+				session.greeted()
+			}
+			session.deliver(batch.frame(message))
+			h.gateway.count.messagesOut.Add(1)
 		}
-		frame, err := batch.frame(message)
-		if err != nil {
-			return fmt.Errorf("frame of message %s: %w", message.Key, err)
-		}
-		session.deliver(frame)
-		h.gateway.count.messagesOut.Add(1)
 	}
-	return nil
 }
 
-// resetPatience is how long an open session may be without its first message
-// before the gateway asks whether the canister has started to count anew.
-const resetPatience = 2 * time.Second
-
-// noticeReset finds out whether the canister's nonces restarted: an upgrade
-// or reinstall makes a CDK canister forget its gateways and queues, and count
-// from 0 again. The sign is a message for a freshly opened session at a nonce
-// that was passed long ago; only then are the old sessions told to reconnect.
-func (h *hub) noticeReset(ctx context.Context) error {
-	waiting := h.ungreeted(resetPatience)
-	if len(waiting) == 0 || h.next == 0 {
-		return nil
-	}
-	for from := uint64(0); from < h.next; {
-		batch, err := h.fetch(ctx, from)
-		if err != nil || len(batch.Messages) == 0 {
-			return err
-		}
-		if _, err := h.verify(batch); err != nil {
-			return fmt.Errorf("batch from nonce %d: %w", from, err)
-		}
-		if err := checkNonces(batch.Messages, from); err != nil {
-			return fmt.Errorf("batch from nonce %d: %w", from, err)
-		}
-		for i := range batch.Messages {
-			message := &batch.Messages[i]
-			if nonce := mustNonce(message.Key); nonce < h.next && waiting[message.ClientKey] {
-				h.log.Warn("the canister has forgotten its clients (upgrade or reinstall); they are told to reconnect", "nonce", nonce, "expected", h.next)
-				h.endGreeted(CloseReason{CloseCanisterReset, "the canister was upgraded or reinstalled and has forgotten this connection; reconnect"})
-				h.next = 0
-				h.wake()
-				return nil
-			}
-			from = mustNonce(message.Key) + 1
-		}
-		if batch.EndOfQueue {
-			return nil
-		}
-	}
-	return nil
+// isGreeting reports whether a message is a client's first: the open message
+// has sequence number 1, and a client refuses any other start.
+func isGreeting(message *candid.OutputMessage) bool {
+	content, err := candid.DecodeWebsocketMessage(message.Content)
+	return err == nil && content.SequenceNum == 1
 }
 
 // checkNonces refuses a batch that would make a client miss a message: keys
@@ -208,6 +199,8 @@ func checkNonces(messages []candid.OutputMessage, from uint64) error {
 		switch {
 		case err != nil:
 			return err
+		case nonce == math.MaxUint64:
+			return fmt.Errorf("message %s leaves no nonce for the next", messages[i].Key)
 		case i == 0 && nonce < from:
 			return fmt.Errorf("message %s was asked for from nonce %d on", messages[i].Key, from)
 		case i > 0 && nonce != from:

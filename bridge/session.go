@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -18,27 +19,26 @@ import (
 //	awaiting ws_open -> opening -> open -> closing
 //
 // run reads the socket and owns the session; everything else reaches it
-// through end and deliver.
+// through end, greeted and deliver.
 type session struct {
 	gateway *Gateway
-	log     *slog.Logger
+	log     atomic.Pointer[slog.Logger]
 	conn    *websocket.Conn
 	out     outbound
-	opening *time.Timer    // ends a session that does not get open
+	opening *time.Timer    // ends a session whose canister sends it nothing
 	calls   sync.WaitGroup // Message calls under way
 	ended   chan struct{}  // closed when run has returned
 
-	// Set by the reader when ws_open is admitted, before others see the session.
+	// The reader's own, from ws_open on.
 	hub        *hub
 	key        candid.ClientKey
-	window     chan struct{} // a place for each Message call that may be under way
-	registered bool          // the canister may know the client; the reader's own
+	window     window
+	registered bool // the canister may know the client
 }
 
 func newSession(g *Gateway, conn *websocket.Conn) *session {
 	s := &session{
 		gateway: g,
-		log:     g.log.With("remote", conn.RemoteAddr().String()),
 		conn:    conn,
 		ended:   make(chan struct{}),
 		out: outbound{
@@ -48,6 +48,7 @@ func newSession(g *Gateway, conn *websocket.Conn) *session {
 			maxBytes:     g.limits.QueueBytes,
 		},
 	}
+	s.log.Store(g.log.With("remote", conn.RemoteAddr().String()))
 	conn.SetReadLimit(g.limits.MaxFrameBytes)
 	conn.SetPongHandler(func(string) error { return s.heard() })
 	ping := conn.PingHandler()
@@ -65,7 +66,7 @@ func (s *session) run(ctx context.Context) {
 	limits := s.gateway.limits
 	s.out.push(s.gateway.handshake)
 	s.opening = time.AfterFunc(limits.OpenTimeout, func() {
-		s.end(CloseReason{CloseOpenTimeout, fmt.Sprintf("no open connection within %s of the handshake", limits.OpenTimeout)})
+		s.end(CloseReason{CloseOpenTimeout, fmt.Sprintf("no message of the canister within %s of the handshake", limits.OpenTimeout)})
 	})
 	s.out.pingEvery(limits.PingInterval)
 
@@ -79,7 +80,7 @@ func (s *session) run(ctx context.Context) {
 	if s.hub != nil {
 		s.hub.leave(ctx, s)
 	}
-	s.log.Debug("session ended", "why", why)
+	s.log.Load().Debug("session ended", "why", why)
 }
 
 // heard notes a sign of life.
@@ -155,18 +156,14 @@ func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *C
 		return &CloseReason{CloseNotAllowed, fmt.Sprintf("%s names gateway %s, this is %s", methodOpen, gateway, s.gateway.principal)}
 	}
 	key := candid.ClientKey{Principal: env.Sender, Nonce: nonce}
+	s.log.Store(s.log.Load().With("canister", env.Canister.String(), "client", key.String()))
 	hub, entered := s.gateway.enter(env.Canister, route, key, s)
 	if !entered {
 		return &CloseReason{CloseDuplicate, "a connection with this client key is open already; a new connection needs a new client_nonce"}
 	}
 
 	// From here on run's end makes the hub forget the session.
-	window := 1
-	if p, ok := route.Adapter.(Pipeliner); ok {
-		window = max(1, p.Window())
-	}
-	s.key, s.hub, s.window = key, hub, make(chan struct{}, window)
-	s.log = s.log.With("canister", env.Canister.String(), "client", key.String())
+	s.key, s.hub, s.window = key, hub, newWindow(route.Adapter)
 
 	ctx, cancel := context.WithTimeout(ctx, s.gateway.limits.CallTimeout)
 	defer cancel()
@@ -174,13 +171,16 @@ func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *C
 	if err := route.Adapter.Open(ctx, forAdapter(env, raw, key)); err != nil {
 		_, refused := RefusalText(err)
 		s.registered = !refused
-		return s.failed(methodOpen, err)
+		return s.failed(methodOpen, CloseRefused, err)
 	}
-	s.opening.Stop()
 	hub.opened(s)
-	s.log.Info("client open")
+	s.log.Load().Info("client open")
 	return nil
 }
+
+// greeted notes the canister's first message: only that makes a connection
+// open for the client, and only its absence is a reason to end it.
+func (s *session) greeted() { s.opening.Stop() }
 
 // message takes every later frame. It returns when the envelope has a place
 // in the window: until then the socket is not read, which is all the queueing
@@ -194,21 +194,21 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 	case env.Sender != s.key.Principal:
 		return &CloseReason{CloseNotAllowed, fmt.Sprintf("this connection is of %s, the envelope is signed by %s", s.key.Principal, env.Sender)}
 	}
-	select {
-	case s.window <- struct{}{}:
-	case <-ctx.Done():
+	finish, err := s.window.enter(ctx)
+	if err != nil {
 		return &CloseReason{CloseGoingAway, "the gateway stops"}
 	}
 	if s.out.closing() {
-		<-s.window
+		finish()
 		return nil
 	}
 	s.calls.Go(func() {
-		defer func() { <-s.window }()
+		defer finish()
 		ctx, cancel := context.WithTimeout(ctx, s.gateway.limits.CallTimeout)
 		defer cancel()
 		if err := s.hub.route.Adapter.Message(ctx, forAdapter(env, raw, s.key)); err != nil {
-			s.end(*s.failed(methodMessage, err))
+			s.end(*s.failed(methodMessage, CloseMessageRefused, err))
+			s.hub.doubt()
 			return
 		}
 		s.gateway.count.messagesIn.Add(1)
@@ -218,15 +218,15 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 }
 
 // failed says in one sentence why a call to the canister brought nothing.
-func (s *session) failed(method string, err error) *CloseReason {
+func (s *session) failed(method string, refusal int, err error) *CloseReason {
 	if text, refused := RefusalText(err); refused {
-		s.log.Info("canister refused", "method", method, "text", text)
-		return &CloseReason{CloseRefused, text}
+		s.log.Load().Info("canister refused", "method", method, "text", text)
+		return &CloseReason{refusal, text}
 	}
 	if s.gateway.stopping() {
 		return &CloseReason{CloseGoingAway, "the gateway stops"}
 	}
-	s.log.Warn("canister not reached", "method", method, "error", err)
+	s.log.Load().Warn("canister not reached", "method", method, "error", err)
 	return &CloseReason{CloseTryAgainLater, fmt.Sprintf("%s did not reach the canister, try again later", method)}
 }
 
@@ -238,12 +238,12 @@ func (s *session) deliver(frame []byte) {
 }
 
 // end closes the session with a reason, after what is already queued for the
-// client. Only the first reason counts.
+// client if it reads that soon. Only the first reason counts.
 func (s *session) end(reason CloseReason) { s.finish(reason, false) }
 
 func (s *session) finish(reason CloseReason, dropWaiting bool) {
 	if s.out.close(reason, dropWaiting) {
 		s.gateway.count.refused(reason.Code)
-		s.log.Info("closing session", "code", reason.Code, "reason", reason.Text)
+		s.log.Load().Info("closing session", "code", reason.Code, "reason", reason.Text)
 	}
 }

@@ -39,6 +39,9 @@ type testCanister struct {
 	under    int // Message calls under way
 	maxUnder int
 
+	answered   map[candid.ClientKey]bool // opens that are answered without being executed
+	slowOpen   time.Duration
+	onOpen     func(candid.ClientKey) // with mu held
 	refuseOpen func(candid.ClientKey) error
 	onMessage  func(context.Context, Envelope) error
 	corrupt    func(*Batch) error // changes a poll's answer, or fails it
@@ -47,8 +50,12 @@ type testCanister struct {
 func (c *testCanister) Window() int { return max(1, c.window) }
 
 func (c *testCanister) Open(_ context.Context, env Envelope) error {
+	time.Sleep(c.slowOpen)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.answered[env.Client] {
+		return nil
+	}
 	if c.refuseOpen != nil {
 		if err := c.refuseOpen(env.Client); err != nil {
 			return err
@@ -59,6 +66,9 @@ func (c *testCanister) Open(_ context.Context, env Envelope) error {
 	}
 	c.clients[env.Client] = 1
 	c.enqueue(env.Client, true, candid.EncodeServiceMessage(candid.ServiceMessage{Kind: candid.OpenMessage, ClientKey: env.Client}))
+	if c.onOpen != nil {
+		c.onOpen(env.Client)
+	}
 	return nil
 }
 
@@ -181,6 +191,21 @@ func get[T any](c *testCanister, read func() T) T {
 	return read()
 }
 
+// sequenceOf reads the number of a client's message.
+func sequenceOf(t *testing.T, env Envelope) uint64 {
+	t.Helper()
+	decoded, err := candid.DecodeEnvelope(env.Bytes)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	message, err := candid.DecodeMessageArgs(decoded.Arg)
+	if err != nil {
+		t.Error(err)
+	}
+	return message.SequenceNum
+}
+
 // A bench is a gateway with one test canister, served on loopback.
 type bench struct {
 	*testing.T
@@ -202,11 +227,12 @@ func newBench(t *testing.T, change func(*Options, *testCanister)) *bench {
 		t.Fatal(err)
 	}
 	canister := &testCanister{
-		id:      candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01"),
-		gateway: candid.SelfAuthenticating([]byte("the gateway's key")),
-		key:     key,
-		clients: make(map[candid.ClientKey]uint64),
-		closed:  make(map[candid.ClientKey]int),
+		id:       candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01"),
+		gateway:  candid.SelfAuthenticating([]byte("the gateway's key")),
+		key:      key,
+		clients:  make(map[candid.ClientKey]uint64),
+		answered: make(map[candid.ClientKey]bool),
+		closed:   make(map[candid.ClientKey]int),
 	}
 	o := Options{
 		Principal: canister.gateway,

@@ -20,6 +20,7 @@ const maxCertificateAge = 4*time.Minute + 30*time.Second
 type checkedBatch struct {
 	Batch
 	witness *ic.HashTree
+	time    time.Time // of the certificate
 }
 
 // verify makes the checks that each client will make: the certificate is the
@@ -52,7 +53,7 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 			return nil, fmt.Errorf("message %s: its content is not the certified one", message.Key)
 		}
 	}
-	return &checkedBatch{Batch: batch, witness: witness}, nil
+	return &checkedBatch{Batch: batch, witness: witness, time: cert.Time}, nil
 }
 
 // VerifyBatch makes a client's checks on a batch that has messages.
@@ -63,9 +64,9 @@ func VerifyBatch(verifier *ic.Verifier, canister candid.Principal, batch Batch, 
 
 // frame is what one client gets: its message, the batch's certificate, and
 // the witness pruned to its own leaf.
-func (b *checkedBatch) frame(message *candid.OutputMessage) ([]byte, error) {
+func (b *checkedBatch) frame(message *candid.OutputMessage) []byte {
 	witness := b.witness.Prune(messagePath(message.Key))
-	return candid.EncodeOutputFrame(message.Key, message.Content, b.Cert, witness.Encode()), nil
+	return candid.EncodeOutputFrame(message.Key, message.Content, b.Cert, witness.Encode())
 }
 
 func messagePath(key string) [][]byte {

@@ -55,6 +55,7 @@ type world struct {
 type settings struct {
 	calls, feeds                    []method
 	ackMs, keepAliveMs, maxMessages uint64
+	maxInFlight                     uint64
 }
 
 type method struct {
@@ -135,6 +136,7 @@ func (s settings) argument(t testing.TB) []byte {
 		candid.Field{Label: "ack_interval_ms", Type: optNat64},
 		candid.Field{Label: "keep_alive_timeout_ms", Type: optNat64},
 		candid.Field{Label: "max_messages", Type: optNat64},
+		candid.Field{Label: "max_calls_in_flight", Type: optNat64},
 	), candid.Fields{
 		"calls":                 values(s.calls),
 		"feeds":                 values(s.feeds),
@@ -142,6 +144,7 @@ func (s settings) argument(t testing.TB) []byte {
 		"ack_interval_ms":       optional(s.ackMs),
 		"keep_alive_timeout_ms": optional(s.keepAliveMs),
 		"max_messages":          optional(s.maxMessages),
+		"max_calls_in_flight":   optional(s.maxInFlight),
 	}).Bytes()
 	if err != nil {
 		t.Fatal(err)

@@ -30,8 +30,9 @@ type Conn struct {
 	acks    acks
 	opened  chan struct{} // closed by the reader at the OpenMessage
 
-	outbox      chan []byte
-	outboxBytes *semaphore.Weighted // held by what is in outbox
+	outbox      chan []byte         // Send puts in with mu held, so that nothing comes after the close
+	outboxRoom  *semaphore.Weighted // one for each place in outbox
+	outboxBytes *semaphore.Weighted // held by what is in outbox and by what is being sent
 	inbox       chan Message        // closed by the reader when nothing more comes
 	inboxBytes  *semaphore.Weighted // held by what is in inbox
 	keepAlive   chan uint64         // sequence number to confirm; the newest replaces an older one
@@ -62,6 +63,7 @@ func newConn(opt Options, ws *websocket.Conn, gateway candid.Principal) *Conn {
 		acks:        acks{timeout: opt.AckTimeout},
 		opened:      make(chan struct{}),
 		outbox:      make(chan []byte, opt.SendMessages),
+		outboxRoom:  semaphore.NewWeighted(int64(opt.SendMessages)),
 		outboxBytes: semaphore.NewWeighted(int64(opt.SendBytes)),
 		inbox:       make(chan Message, opt.ReceiveMessages),
 		inboxBytes:  semaphore.NewWeighted(int64(opt.ReceiveBytes)),
@@ -100,21 +102,22 @@ func (c *Conn) Send(ctx context.Context, content []byte) error {
 	if len(content) > c.opt.MaxMessageBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(content), c.opt.MaxMessageBytes)
 	}
-	if err := c.Err(); err != nil {
+	if err := c.acquire(ctx, c.outboxRoom, 1); err != nil {
 		return err
 	}
-	if err := c.acquire(ctx, c.outboxBytes, weight(content, c.opt.SendBytes)); err != nil {
+	bytesHeld := weight(content, c.opt.SendBytes)
+	if err := c.acquire(ctx, c.outboxBytes, bytesHeld); err != nil {
+		c.outboxRoom.Release(1)
 		return err
 	}
-	select {
-	case c.outbox <- bytes.Clone(content):
-		return nil
-	case <-c.open.Done():
-		return c.Err()
-	case <-ctx.Done():
-		c.outboxBytes.Release(weight(content, c.opt.SendBytes))
-		return ctx.Err()
+	content = bytes.Clone(content)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err // the room is of no use to anybody
 	}
+	c.outbox <- content // the room that it holds is there
+	return nil
 }
 
 // Receive returns the content of the next message, in the order in which the
@@ -141,13 +144,15 @@ func (c *Conn) ReceiveMessage(ctx context.Context) (Message, error) {
 
 // Close sends what Send has queued, then a normal close frame, and waits for
 // the gateway's answer and for the goroutines: at most Options.CloseTimeout.
-// An error says that queued messages were left behind. Closing again, or a
-// connection that has ended, only waits.
+// An error says how many messages that Send had taken were not sent, now or
+// when the connection ended. What was sent may still be on its way: only the
+// canister's acknowledgements tell, and they end with the connection. Closing
+// again only waits, and says the same.
 func (c *Conn) Close() error {
 	c.end(&CloseError{Code: websocket.CloseNormalClosure, Cause: ErrClosed}, true)
 	<-c.done
-	if left := len(c.outbox); left > 0 {
-		return fmt.Errorf("client: %d queued messages were not sent", left)
+	if c.unsent > 0 {
+		return fmt.Errorf("client: %d queued messages were not sent", c.unsent)
 	}
 	return nil
 }

@@ -30,7 +30,8 @@ func Dial(ctx context.Context, options Options) (*Conn, error) {
 	}
 	// Until the goroutines own the socket, the end of ctx breaks it.
 	stop := context.AfterFunc(ctx, func() { _ = ws.Close() })
-	c, err := open(opt, ws)
+	deadline := time.Now().Add(opt.OpenTimeout)
+	c, err := open(opt, ws, deadline)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -46,12 +47,17 @@ func Dial(ctx context.Context, options Options) (*Conn, error) {
 	}
 
 	go c.run()
-	patience := time.NewTimer(opt.OpenTimeout)
+	patience := time.NewTimer(time.Until(deadline))
 	defer patience.Stop()
 	select {
 	case <-c.opened:
 		return c, nil
 	case <-c.open.Done(): // Err says why
+		select {
+		case <-c.opened: // it was open; Receive gives what came, and then the reason
+			return c, nil
+		default:
+		}
 	case <-patience.C:
 		c.violated(ErrOpenTimeout)
 	case <-ctx.Done():
@@ -87,8 +93,8 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 // open takes the gateway's handshake and answers with the ws_open envelope.
-func open(opt Options, ws *websocket.Conn) (*Conn, error) {
-	if err := ws.SetReadDeadline(time.Now().Add(opt.OpenTimeout)); err != nil {
+func open(opt Options, ws *websocket.Conn, deadline time.Time) (*Conn, error) {
+	if err := ws.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
 	kind, frame, err := ws.ReadMessage()

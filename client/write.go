@@ -20,12 +20,14 @@ const envelopeLife = 4 * time.Minute
 // writing is the writer goroutine's own state.
 type writing struct {
 	sequence uint64 // of the last message sent
+	unsent   int    // messages that Send took and that were not sent; read when the goroutine has ended
 }
 
 // write signs and sends what is queued, until the connection closes; then it
 // sends the close frame. Signing here gives every envelope its sequence number
 // and expiry at the moment it leaves.
 func (c *Conn) write() {
+	defer func() { c.unsent += len(c.outbox) }()
 	ping := time.NewTicker(c.opt.PingInterval)
 	defer ping.Stop()
 	overdue := time.NewTimer(c.opt.AckTimeout)
@@ -75,8 +77,13 @@ func (c *Conn) finish() {
 
 // sendQueued sends a message of the outbox. Whether it could is the result.
 func (c *Conn) sendQueued(content []byte) bool {
+	c.outboxRoom.Release(1)
 	defer c.outboxBytes.Release(weight(content, c.opt.SendBytes))
-	return c.sendMessage(content, false)
+	if !c.sendMessage(content, false) {
+		c.unsent++
+		return false
+	}
+	return true
 }
 
 func (c *Conn) sendKeepAlive(sequence uint64) {

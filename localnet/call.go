@@ -78,8 +78,9 @@ func (n *Network) submit(e *candid.Envelope, id [32]byte, effective candid.Princ
 	}, func(result execution.Result) { n.requests.settle(req, result) })
 	if err != nil {
 		var rej *execution.Reject
+		busy := errors.Is(err, execution.ErrBusy) // it says so with a reject, too
 		switch {
-		case errors.As(err, &rej):
+		case !busy && errors.As(err, &rej):
 		case errors.Is(err, execution.ErrClosed):
 			err = errClosing
 		default:

@@ -64,7 +64,7 @@ func TestSynchronousCall(t *testing.T) {
 		defer n.fake.mu.Unlock()
 		in := n.fake.last
 		if in.ID != e.RequestID() || in.Sender != n.user.Principal() || in.Canister != testCanister || in.Effective != testCanister ||
-			in.Method != "reply" || string(in.Arg) != string(e.Arg) {
+			in.Method != "reply" || string(in.Arg) != string(e.Arg) || nanoseconds(in.Expiry) != e.IngressExpiry {
 			t.Errorf("%+v", in)
 		}
 	})

@@ -14,6 +14,7 @@
 //   - conns.go: stopping the HTTP server without waiting for idle connections.
 //   - call.go, query.go, readstate.go, status.go: one endpoint each.
 //   - requests.go: the status of every call, kept for replay protection.
+//   - package standin: the canisters of the Internet Computer that tools ask for.
 //   - statetree.go, labelmap.go, certifier.go: the system state tree, and
 //     certificates with witnesses cut from it.
 //

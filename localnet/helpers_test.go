@@ -52,7 +52,7 @@ func (f *fakeMachine) Submit(in execution.Ingress, done func(execution.Result)) 
 	case in.Method == "refuse":
 		return &execution.Reject{Code: 4, Text: "inspected and refused", ErrorCode: "IC0406"}
 	case in.Method == "full":
-		return fmt.Errorf("the queue is full")
+		return fmt.Errorf("%w: %w", execution.ErrBusy, &execution.Reject{Code: 2, Text: "the queue is full", ErrorCode: "IC0201"})
 	}
 	f.executed[in.ID]++
 	switch in.Method {

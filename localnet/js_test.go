@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,28 +16,42 @@ import (
 	"github.com/icrelay/icrelay/ic"
 )
 
-// nodeRoot finds a folder from which Node can load the library, or ends the
-// test: with a failure where RELAY_REQUIRE_NODE says that it must be there.
-func nodeRoot(t *testing.T, library string) string {
+// leaveOut ends a test for which something is missing on this machine: with a
+// failure where RELAY_REQUIRE_NODE says that it must be there.
+func leaveOut(t *testing.T, missing string) {
 	t.Helper()
-	missing := "Node.js is not installed"
-	if _, err := exec.LookPath("node"); err == nil {
-		for _, dir := range []string{os.Getenv("RELAY_NODE_ROOT"), "..", "../e2e"} {
-			if _, err := os.Stat(filepath.Join(dir, "node_modules", library)); dir != "" && err == nil {
-				abs, err := filepath.Abs(dir)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return abs
-			}
-		}
-		missing = library + " is not installed"
-	}
 	if os.Getenv("RELAY_REQUIRE_NODE") == "1" {
 		t.Fatalf("%s, and RELAY_REQUIRE_NODE demands it", missing)
 	}
 	t.Skipf("LEFT OUT: %s; `npm ci` and Node make this test run", missing)
-	return ""
+}
+
+// npmPackage finds a folder from which Node loads this major version of a
+// package, and the package's own folder.
+func npmPackage(t *testing.T, name, major string) (root, folder string) {
+	t.Helper()
+	for _, dir := range []string{os.Getenv("RELAY_NODE_ROOT"), "..", "../e2e", "testdata/js/agent3"} {
+		folder := filepath.Join(dir, "node_modules", filepath.FromSlash(name))
+		described, err := os.ReadFile(filepath.Join(folder, "package.json")) //nolint:gosec // the checkout's own folders
+		if dir == "" || err != nil {
+			continue
+		}
+		var about struct{ Version string }
+		if err := json.Unmarshal(described, &about); err != nil {
+			t.Fatalf("%s: %v", folder, err)
+		}
+		if !strings.HasPrefix(about.Version, major+".") {
+			continue
+		}
+		root, err := filepath.Abs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s %s", name, about.Version)
+		return root, filepath.Join(root, "node_modules", filepath.FromSlash(name))
+	}
+	leaveOut(t, name+" "+major+" is not installed")
+	return "", ""
 }
 
 func readFile(t *testing.T, name string) []byte {
@@ -74,28 +89,42 @@ func startReal(t testing.TB, controller candid.Principal) (*Network, candid.Prin
 	return n, id
 }
 
-// TestJavaScriptAgent runs the unmodified @dfinity/agent against the network.
-func TestJavaScriptAgent(t *testing.T) {
-	root := nodeRoot(t, "@dfinity/agent")
+// TestJavaScriptAgents runs the unmodified JavaScript agents against the
+// network, each as a dapp uses it. The scripts list what they do.
+func TestJavaScriptAgents(t *testing.T) {
 	secret := bytes.Repeat([]byte{0x42}, 32)
 	controller, err := ic.Secp256k1IdentityFromScalar(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, id := startReal(t, controller.Principal())
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "testdata/js/agent.mjs")
-	cmd.Env = append(os.Environ(),
-		"LOCALNET_NODE_ROOT="+root,
-		"LOCALNET_URL="+n.URL(),
-		"LOCALNET_ROOT_KEY="+hex.EncodeToString(n.RootKey()),
-		"LOCALNET_CANISTER="+id.String(),
-		"LOCALNET_SECRET="+hex.EncodeToString(secret),
-		"LOCALNET_WASM=testdata/tester/tester.wasm")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.HasSuffix(string(out), "done\n") {
-		t.Fatalf("%v\n%s", err, out)
+	for _, c := range []struct{ library, major, script string }{
+		{"@dfinity/agent", "2", "agent.mjs"},
+		{"@dfinity/agent", "3", "modern.mjs"},
+		{"@icp-sdk/core", "6", "modern.mjs"},
+	} {
+		t.Run(c.library+" "+c.major, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath("node"); err != nil {
+				leaveOut(t, "Node.js is not installed")
+			}
+			root, _ := npmPackage(t, c.library, c.major)
+			n, id := startReal(t, controller.Principal())
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "node", "testdata/js/"+c.script) //nolint:gosec // a script of this package
+			cmd.Env = append(os.Environ(),
+				"LOCALNET_NODE_ROOT="+root,
+				"LOCALNET_LIBRARY="+c.library,
+				"LOCALNET_URL="+n.URL(),
+				"LOCALNET_ROOT_KEY="+hex.EncodeToString(n.RootKey()),
+				"LOCALNET_CANISTER="+id.String(),
+				"LOCALNET_SECRET="+hex.EncodeToString(secret),
+				"LOCALNET_WASM=testdata/tester/tester.wasm")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.HasSuffix(string(out), "done\n") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Logf("%s", out)
+		})
 	}
-	t.Logf("%s", out)
 }

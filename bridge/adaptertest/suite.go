@@ -122,7 +122,12 @@ func (c *client) envelope(canister candid.Principal, method string, arg []byte) 
 
 func (c *client) openEnvelope() bridge.Envelope {
 	c.s.Helper()
-	return c.envelope(c.s.Canister, "ws_open", candid.EncodeOpenArgs(c.key.Nonce, c.s.Gateway))
+	return c.openEnvelopeTo(c.s.Canister)
+}
+
+func (c *client) openEnvelopeTo(canister candid.Principal) bridge.Envelope {
+	c.s.Helper()
+	return c.envelope(canister, "ws_open", candid.EncodeOpenArgs(c.key.Nonce, c.s.Gateway))
 }
 
 func (c *client) open() {
@@ -133,8 +138,13 @@ func (c *client) open() {
 // nextMessage signs the message with the next sequence number.
 func (c *client) nextMessage(content []byte) bridge.Envelope {
 	c.s.Helper()
+	return c.nextMessageTo(c.s.Canister, content)
+}
+
+func (c *client) nextMessageTo(canister candid.Principal, content []byte) bridge.Envelope {
+	c.s.Helper()
 	c.sequence++
-	return c.envelope(c.s.Canister, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
+	return c.envelope(canister, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
 		ClientKey:   c.key,
 		SequenceNum: c.sequence,
 		Timestamp:   uint64(time.Now().UnixNano()), //nolint:gosec // after 1970
@@ -364,23 +374,14 @@ func (s *suite) concurrency() {
 	list := make([]*client, clients)
 	errs := make([]error, clients)
 	for i := range list {
-		list[i] = s.client()
-		group.Go(func() {
-			c := list[i]
-			if errs[i] = s.Adapter.Open(s.ctx, c.openEnvelope()); errs[i] != nil {
-				return
-			}
-			for n := range each {
-				if err := s.Adapter.Message(s.ctx, c.nextMessage(s.Content(i*each+n))); err != nil {
-					errs[i] = fmt.Errorf("client %d, message %d: %w", i, n, err)
-					return
-				}
-				if _, err := s.Adapter.Poll(s.ctx, s.Canister, 0); err != nil {
-					errs[i] = fmt.Errorf("client %d, poll: %w", i, err)
-					return
-				}
-			}
-		})
+		c := s.client()
+		list[i] = c
+		open := c.openEnvelope()
+		var messages []bridge.Envelope
+		for n := range each {
+			messages = append(messages, c.nextMessage(s.Content(i*each+n)))
+		}
+		group.Go(func() { errs[i] = s.converse(open, messages) })
 	}
 	group.Wait()
 	s.no(errors.Join(errs...))
@@ -389,49 +390,19 @@ func (s *suite) concurrency() {
 	}
 }
 
-func (s *suite) endedContext() {
-	c := s.client()
-	c.open()
-	ctx, cancel := context.WithCancel(s.ctx)
-	cancel()
-	_, pollErr := s.Adapter.Poll(ctx, s.Canister, 0)
-	for name, err := range map[string]error{
-		"Open":    s.Adapter.Open(ctx, s.client().openEnvelope()),
-		"Message": s.Adapter.Message(ctx, c.nextMessage(s.Content(0))),
-		"Close":   s.Adapter.Close(ctx, s.Canister, c.key),
-		"Poll":    pollErr,
-	} {
-		if _, refused := bridge.RefusalText(err); err == nil || refused {
-			s.Errorf("%s with an ended context: %v, want an error that is no refusal", name, err)
+// converse opens a client, sends its messages and polls after each. It runs
+// beside the test's goroutine, where nothing may end the test.
+func (s *suite) converse(open bridge.Envelope, messages []bridge.Envelope) error {
+	if err := s.Adapter.Open(s.ctx, open); err != nil {
+		return fmt.Errorf("open of %s: %w", open.Client, err)
+	}
+	for n, message := range messages {
+		if err := s.Adapter.Message(s.ctx, message); err != nil {
+			return fmt.Errorf("message %d of %s: %w", n, open.Client, err)
+		}
+		if _, err := s.Adapter.Poll(s.ctx, s.Canister, 0); err != nil {
+			return fmt.Errorf("poll after message %d of %s: %w", n, open.Client, err)
 		}
 	}
-}
-
-func (s *suite) missing() {
-	c := s.client()
-	s.refused(s.Adapter.Open(s.ctx, c.envelope(s.Missing, "ws_open", candid.EncodeOpenArgs(c.key.Nonce, s.Gateway))))
-	_, err := s.Adapter.Poll(s.ctx, s.Missing, 0)
-	s.refused(err)
-	if checker, ok := s.Adapter.(bridge.Checker); ok {
-		if err := checker.Check(s.ctx, s.Missing); err == nil {
-			s.Error("Check finds nothing wrong with a missing canister")
-		}
-		s.no(checker.Check(s.ctx, s.Canister))
-	}
-}
-
-func (s *suite) unreachable() {
-	c := s.client()
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
-	defer cancel()
-	_, pollErr := s.Unreachable.Poll(ctx, s.Canister, 0)
-	for name, err := range map[string]error{
-		"Open":  s.Unreachable.Open(ctx, c.openEnvelope()),
-		"Close": s.Unreachable.Close(ctx, s.Canister, c.key),
-		"Poll":  pollErr,
-	} {
-		if _, refused := bridge.RefusalText(err); err == nil || refused {
-			s.Errorf("%s on a dead network: %v, want an error that is no refusal", name, err)
-		}
-	}
+	return nil
 }

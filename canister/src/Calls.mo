@@ -1,7 +1,7 @@
 /// Calls of targets: what is in flight, what waits, and what failed.
 ///
 /// Calls to one target start in the order in which they were queued, so those of one client start in the order of its
-/// messages; the IC delivers them in that order. At most `maxInFlight` are open per target, the rest waits.
+/// messages; the IC delivers them in that order. At most a configured number is open per target, the rest waits.
 
 import Error "mo:core/Error";
 import Map "mo:core/Map";
@@ -13,8 +13,6 @@ import Ring "Ring";
 import Types "Types";
 
 module {
-  /// Calls open at a time per target; the IC allows 500 between two canisters.
-  public let maxInFlight = 100;
   /// Calls that may wait per target.
   public let maxWaiting = 2_000;
   /// Bytes of arguments that may wait per target.
@@ -85,7 +83,7 @@ module {
   };
 
   /// Whether one more message should be sent to start a call; it counts until `release`. O(1).
-  public func reserve(target : Target) : Bool {
+  public func reserve(target : Target, maxInFlight : Nat) : Bool {
     if (target.waiting.size <= target.starting or target.inFlight + target.starting >= maxInFlight) return false;
     target.starting += 1;
     true;
@@ -97,7 +95,7 @@ module {
   };
 
   /// The next call to start, which then counts as in flight until `finish`. Amortized O(1).
-  public func start(target : Target) : ?Call {
+  public func start(target : Target, maxInFlight : Nat) : ?Call {
     if (target.inFlight >= maxInFlight) return null;
     switch (Ring.popFront(target.waiting)) {
       case null null;

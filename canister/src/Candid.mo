@@ -18,7 +18,7 @@ module {
   public type Result<T> = { #ok : T; #err : Text };
 
   /// Values nested deeper than this are refused.
-  public let maxDepth = 256;
+  public let maxDepth = 1_000;
   /// A type table with more entries is refused.
   public let maxTypes = 10_000;
 
@@ -363,7 +363,35 @@ module {
     advance(r, size);
   };
 
-  func skipText(r : Reader) = advance(r, leb(r));
+  /// Texts are checked: a client that cannot read one ends its connection.
+  func skipText(r : Reader) {
+    let size = leb(r);
+    let from = r.at;
+    advance(r, size);
+    if (ok(r) and not isUtf8(r.bytes, from, r.at)) fail(r, "a text that is not UTF-8");
+  };
+
+  /// Unicode, table 3-7 "Well-Formed UTF-8 Byte Sequences".
+  func isUtf8(bytes : Blob, from : Nat, to : Nat) : Bool {
+    var i = from;
+    while (i < to) {
+      let b = bytes[i];
+      i += 1;
+      if (b >= 0x80) {
+        if (b < 0xc2 or b > 0xf4) return false;
+        let more = if (b < 0xe0) 1 else if (b < 0xf0) 2 else 3;
+        if (i + more > to) return false;
+        let second = bytes[i];
+        let low : Nat8 = if (b == 0xe0) 0xa0 else if (b == 0xf0) 0x90 else 0x80;
+        let high : Nat8 = if (b == 0xed) 0x9f else if (b == 0xf4) 0x8f else 0xbf;
+        if (second < low or second > high) return false;
+        if (more > 1 and bytes[i + 1] & 0xc0 != 0x80) return false;
+        if (more > 2 and bytes[i + 2] & 0xc0 != 0x80) return false;
+        i += more;
+      };
+    };
+    true;
+  };
 
   func writeRef(w : Bytes.Writer, t : Ref) {
     if (t < 0) return Bytes.byte(w, Nat8.fromNat(Int.abs(t + 0x80)));

@@ -174,7 +174,7 @@ persistent actor class Relay(config : Types.Config) {
   /// the client stays connected, and its next messages go on.
   func work(target : Calls.Target) : async* () {
     if (Feeds.holdsUp(feeds, target.principal)) return;
-    switch (Calls.start(target)) {
+    switch (Calls.start(target, settings.maxCallsInFlight)) {
       case null return;
       case (?call) {
         try {
@@ -191,7 +191,7 @@ persistent actor class Relay(config : Types.Config) {
   /// none waits for the reply of another.
   func workMore(target : Calls.Target) : async* () {
     if (Feeds.holdsUp(feeds, target.principal)) return;
-    while (Calls.reserve(target)) {
+    while (Calls.reserve(target, settings.maxCallsInFlight)) {
       try ignore async {
         Calls.release(target);
         await* work(target);
@@ -319,11 +319,13 @@ persistent actor class Relay(config : Types.Config) {
     for (timer in timers.values()) Timer.cancelTimer(timer);
     let interval = settings.ackInterval;
     let regular = Timer.recurringTimer<system>(#nanoseconds(Nat64.toNat(interval)), acknowledge);
-    // after an upgrade the next acknowledgement comes no later than it would have come without
-    let passed = now() - lastAcknowledgement;
-    timers := if (lastAcknowledgement > 0 and passed < interval) {
-      [regular, Timer.setTimer<system>(#nanoseconds(Nat64.toNat(interval - passed)), acknowledge)];
-    } else [regular];
+    timers := [regular];
+    if (lastAcknowledgement > 0) {
+      // after an upgrade the next acknowledgement comes no later than it would have come without
+      let passed = now() - lastAcknowledgement;
+      let left = if (passed < interval) interval - passed else 0 : Nat64;
+      timers := [regular, Timer.setTimer<system>(#nanoseconds(Nat64.toNat(left)), acknowledge)];
+    };
     if (lastAcknowledgement > 0) expireLater<system>();
   };
 

@@ -17,12 +17,16 @@ module {
     // nanoseconds
     keepAliveTimeout : Nat64;
     maxMessages : Nat;
+    // calls of one target open at a time
+    maxCallsInFlight : Nat;
   };
 
   /// The CDK's defaults: acknowledgements every 5 minutes, 60 seconds to answer them, 50 messages a poll.
   public let defaultAckIntervalMs : Nat64 = 300_000;
   public let defaultKeepAliveTimeoutMs : Nat64 = 60_000;
   public let defaultMaxMessages : Nat64 = 50;
+  /// The IC allows 500 between two canisters; a call takes up to two places.
+  public let defaultMaxCallsInFlight : Nat64 = 100;
 
   let maxFeeds = 64;
   let maxAdmins = 64;
@@ -62,6 +66,9 @@ module {
     let maxMessages = switch (config.max_messages) { case (?n) n; case null defaultMaxMessages };
     if (maxMessages == 0 or maxMessages > 1_000) problem("max_messages: must be between 1 and 1000");
 
+    let maxCallsInFlight = switch (config.max_calls_in_flight) { case (?n) n; case null defaultMaxCallsInFlight };
+    if (maxCallsInFlight == 0 or maxCallsInFlight > 200) problem("max_calls_in_flight: must be between 1 and 200");
+
     if (problems != "") return #err(problems);
     #ok({
       calls = config.calls;
@@ -70,6 +77,7 @@ module {
       ackInterval = ackMs * 1_000_000;
       keepAliveTimeout = keepAliveMs * 1_000_000;
       maxMessages = Nat64.toNat(maxMessages);
+      maxCallsInFlight = Nat64.toNat(maxCallsInFlight);
     });
   };
 

@@ -47,6 +47,7 @@ module {
     ack_interval_ms : ?Nat64;
     keep_alive_timeout_ms : ?Nat64;
     max_messages : ?Nat64;
+    max_calls_in_flight : ?Nat64;
   };
 
   /// `cursor` is the index of the first item not yet relayed; `items` counts the items relayed so far. While

@@ -97,9 +97,9 @@ hostile("a record of 2^32 fields", "DIDL\01\6c\ff\ff\ff\ff\0f\01\71", "it ends t
 hostile("a vec of 2^32 texts", "DIDL\01\6d\71\01\00\ff\ff\ff\ff\0f", "at most 10000");
 hostile("2^32 nulls inside", "DIDL\02\6d\01\6d\7e\01\00\01\ff\ff\ff\ff\0f", "it ends too early");
 hostile("2^32 empty records inside", "DIDL\03\6d\01\6d\02\6c\00\01\00\01\ff\ff\ff\ff\0f", "too many values for its size");
-hostile("a record that contains itself", "DIDL\02\6d\01\6c\01\00\01\01\00\01", "nested deeper than 256");
-hostile("records that contain each other", "DIDL\03\6d\01\6c\01\00\02\6c\01\00\01\01\00\01", "nested deeper than 256");
-hostile("an opt that contains itself, deeply", ofNat8s([didl, [2, 0x6d, 1, 0x6e, 1, 1, 0, 1], Array.repeat<Nat8>(1, 5_000)]), "nested deeper than 256");
+hostile("a record that contains itself", "DIDL\02\6d\01\6c\01\00\01\01\00\01", "nested deeper than 1000");
+hostile("records that contain each other", "DIDL\03\6d\01\6c\01\00\02\6c\01\00\01\01\00\01", "nested deeper than 1000");
+hostile("an opt that contains itself, deeply", ofNat8s([didl, [2, 0x6d, 1, 0x6e, 1, 1, 0, 1], Array.repeat<Nat8>(1, 5_000)]), "nested deeper than 1000");
 hostile("a value of type empty", "DIDL\01\6d\6f\01\00\01", "of type empty");
 hostile("a bool of 2", "DIDL\01\6d\7e\01\00\01\02", "neither true nor false");
 hostile("an opt of 2", "DIDL\02\6d\01\6e\71\01\00\01\02", "neither null nor a value");
@@ -109,6 +109,10 @@ hostile("a text longer than the bytes", "DIDL\01\6d\71\01\00\01\ff\ff\03abc", "i
 hostile("a principal of 30 bytes", "DIDL\01\6d\68\01\00\01\01\1e", "more than 29 bytes");
 hostile("an opaque principal", "DIDL\01\6d\68\01\00\01\00", "opaque reference");
 hostile("a nat that does not end", ofNat8s([didl, [1, 0x6d, 0x7d, 1, 0, 1], Array.repeat<Nat8>(0xff, 10_000)]), "it ends too early");
+for (bytes in ([[0x80], [0xc1, 0xbf], [0xc3], [0xc3, 0x28], [0xe0, 0x9f, 0xbf], [0xe2, 0x82], [0xed, 0xa0, 0x80], [0xf0, 0x8f, 0xbf, 0xbf], [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82, 0x28], [0xf0, 0x9f, 0x99, 0x28], [0x61, 0xff]] : [[Nat8]]).values()) {
+  hostile("a text that is not UTF-8", ofNat8s([didl, [1, 0x6d, 0x71, 1, 0, 1, Nat8.fromNat(bytes.size())], bytes]), "not UTF-8");
+};
+items("the limits of UTF-8", to_candid (["\u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}"]), ["DIDL\01\6d\71\01\71\19\7f\c2\80\df\bf\e0\a0\80\ed\9f\bf\ee\80\80\ef\bf\bf\f0\90\80\80\f4\8f\bf\bf"]);
 // 20 records with two fields of the next: a million values out of a few bytes
 hostile(
   "a tree of records without bytes",

@@ -20,6 +20,7 @@ let config : Types.Config = {
   ack_interval_ms = null;
   keep_alive_timeout_ms = null;
   max_messages = null;
+  max_calls_in_flight = null;
 };
 
 func settingsOf(config : Types.Config) : Settings.Settings = switch (Settings.check(config)) {
@@ -40,6 +41,7 @@ Check.refused("timeout above the interval", Settings.check({ config with ack_int
 Check.refused("no interval", Settings.check({ config with ack_interval_ms = ?(0 : Nat64) }), "ack_interval_ms: must be between");
 Check.refused("an interval beyond a day", Settings.check({ config with ack_interval_ms = ?(18_446_744_073_709_551_615 : Nat64) }), "ack_interval_ms: must be between");
 Check.refused("no messages", Settings.check({ config with max_messages = ?(0 : Nat64) }), "max_messages");
+Check.refused("many calls in flight", Settings.check({ config with max_calls_in_flight = ?(201 : Nat64) }), "max_calls_in_flight: must be between 1 and 200");
 Check.refused("anonymous admin", Settings.check({ config with admins = [Check.principal(1), Check.anonymous()] }), "anonymous");
 Check.refused("many feeds", Settings.check({ config with feeds = Array.tabulate<Types.Feed>(65, func i = { target = Check.principal(i); method = "since" }) }), "more than 64 feeds");
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -17,8 +19,22 @@ import (
 )
 
 // Run starts everything that the configuration names, prints where it can be
-// found, and serves until ctx ends; then it stops in order.
+// found, and serves until ctx ends; then it stops in order. That ctx ended is
+// no error, not even during the start.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+	return unlessStopped(ctx, run(ctx, cfg, out, log), log)
+}
+
+// unlessStopped drops what failed because the user wanted the end.
+func unlessStopped(ctx context.Context, err error, log *slog.Logger) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	log.Info("stopping", "interrupted", err)
+	return nil
+}
+
+func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
 	identity, err := loadIdentity(cfg, log)
 	if err != nil {
 		return err
@@ -54,6 +70,7 @@ func Run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	lookForPage(cfg.Gateway.Web, log)
 	printAddresses(out, listener.Addr(), identity.Principal(), network)
 	return serve(ctx, listener, gateway, log)
 }
@@ -68,6 +85,17 @@ func listen(setting, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	return listener, nil
+}
+
+// lookForPage says why / will be empty. Clients do not need the page, and it may
+// be built later, so this is no error.
+func lookForPage(folder string, log *slog.Logger) {
+	if folder == "" {
+		return
+	}
+	if info, err := os.Stat(filepath.Join(folder, "index.html")); err != nil || info.IsDir() {
+		log.Warn("no page at /: gateway.web has no index.html (the demo's is built by `make page`)", "folder", folder)
+	}
 }
 
 // checkTimeout bounds the look at the canisters at start.
@@ -90,13 +118,7 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 	checked := make(chan struct{})
 	go func() {
 		defer close(checked)
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-		defer cancel()
-		if err := gateway.Check(ctx); err != nil && ctx.Err() == nil {
-			for _, problem := range unjoin(err) {
-				log.Error("route does not work as configured", "problem", problem)
-			}
-		}
+		checkRoutes(ctx, gateway, checkTimeout, log)
 	}()
 
 	var err error
@@ -112,6 +134,20 @@ func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, 
 	}
 	<-checked
 	return err
+}
+
+// checkRoutes logs what does not work as configured. The gateway serves all the
+// same: a canister may be mended.
+func checkRoutes(ctx context.Context, gateway *bridge.Gateway, timeout time.Duration, log *slog.Logger) {
+	checking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := gateway.Check(checking)
+	if err == nil || ctx.Err() != nil {
+		return // what a stop interrupted is no problem of a route
+	}
+	for _, problem := range unjoin(err) {
+		log.Error("route does not work as configured", "problem", problem)
+	}
 }
 
 // shutdown lets HTTP requests under way finish, for a while.

@@ -71,20 +71,21 @@ type running struct {
 	stop     func() error // returns what Run returned
 }
 
-func start(t *testing.T, cfg *config.Config) *running {
+// launch starts Run or RunNetwork, and returns the last value that it printed
+// for each name, the canisters' as "canister <name>", when it has printed last.
+func launch(t *testing.T, cfg *config.Config, run func(context.Context, *config.Config, io.Writer, *slog.Logger) error, last string) (printed map[string]string, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	done := make(chan error, 1)
 	go func() {
-		err := Run(ctx, cfg, writer, log)
+		err := run(ctx, cfg, writer, log)
 		_ = writer.CloseWithError(io.EOF)
 		done <- err
 	}()
-	r := &running{T: t}
 	stopped := false
-	r.stop = func() error {
+	stop = func() error {
 		if stopped {
 			return nil
 		}
@@ -99,25 +100,32 @@ func start(t *testing.T, cfg *config.Config) *running {
 		}
 	}
 	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
 
-	printed := make(map[string]string)
-	lines := bufio.NewScanner(reader)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		printed[name] = strings.TrimSpace(value)
-		if strings.HasPrefix(printed["canister"], "relay") || (len(cfg.Network.Canisters) == 0 && name == "network") {
-			break
-		}
+	printed = make(map[string]string)
+	for lines := bufio.NewScanner(reader); printed[last] == "" && lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		printed[strings.Join(fields[:len(fields)-1], " ")] = fields[len(fields)-1]
 	}
 	go func() { _, _ = io.Copy(io.Discard, reader) }() // ends with the pipe
-	r.url = strings.TrimSuffix(printed["page"], "/")
-	if r.url == "" {
-		t.Fatalf("Run printed %v; it ended with %v", printed, r.stop())
+	if printed[last] == "" {
+		t.Fatalf("Run printed %v; it ended with %v", printed, stop())
 	}
+	return printed, stop
+}
+
+func start(t *testing.T, cfg *config.Config) *running {
+	t.Helper()
+	last := "network"
+	if cfg.IsEmbedded() {
+		last = "canister relay"
+	}
+	printed, stop := launch(t, cfg, Run, last)
+	r := &running{T: t, stop: stop}
+	r.url = strings.TrimSuffix(printed["page"], "/")
 	r.get("/info", &r.info)
 	if r.info.GatewayPrincipal != printed["gateway"] || r.info.Network.URL != printed["network"] {
 		t.Errorf("printed %v, info says %+v", printed, r.info)
@@ -156,13 +164,13 @@ func (r *running) canister(name string) candid.Principal {
 	return id
 }
 
-func (r *running) dial() *client.Conn {
+func (r *running) dial(canister candid.Principal) *client.Conn {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	conn, err := client.Dial(ctx, client.Options{
 		URL:      "ws" + strings.TrimPrefix(r.url, "http"),
-		Canister: r.canister("relay"),
+		Canister: canister,
 		Identity: testnet.Identity(r),
 		Verifier: r.verifier,
 	})
@@ -190,7 +198,7 @@ func TestGuestbook(t *testing.T) {
 	r := start(t, load(t, guestbook))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conns := []*client.Conn{r.dial(), r.dial()}
+	conns := []*client.Conn{r.dial(r.canister("relay")), r.dial(r.canister("relay"))}
 	const each = 20
 	for who, conn := range conns {
 		for n := range each {

@@ -13,7 +13,12 @@ import (
 
 // RunNetwork runs the embedded network of a configuration alone, with its
 // canisters, until ctx ends. Gateways and deploy tools reach it by its URL.
+// That ctx ended is no error, not even during the start.
 func RunNetwork(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+	return unlessStopped(ctx, runNetwork(ctx, cfg, out, log), log)
+}
+
+func runNetwork(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
 	if !cfg.IsEmbedded() {
 		return errors.New(`relay network runs the embedded network: set network.url = "embedded"`)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
@@ -11,6 +12,9 @@ const Embedded = "embedded"
 
 // Prefix of a wasm path that names a module inside the binary.
 const builtin = "builtin:"
+
+// anyCanister stands for every canister that no other route names.
+const anyCanister = "*"
 
 // Config is config.toml. docs/configuration.md describes every key.
 type Config struct {
@@ -31,7 +35,7 @@ type Gateway struct {
 	Log      Log     `toml:"log"`
 }
 
-// Limits is the [gateway.limits] table; see bridge.Limits. Zero is the default.
+// Limits is the [gateway.limits] table; see bridge.Limits. Load fills in the defaults of durations; a number that is zero means bridge's default.
 type Limits struct {
 	MaxConnections int      `toml:"max_connections"`
 	MaxFrameBytes  int64    `toml:"max_frame_bytes"`
@@ -46,7 +50,7 @@ type Limits struct {
 	StopTimeout    Duration `toml:"stop_timeout"`
 }
 
-// Polling is the [gateway.polling] table; see bridge.Polling.
+// Polling is the [gateway.polling] table; see bridge.Polling. Load fills in the defaults.
 type Polling struct {
 	Interval     Duration `toml:"interval"`
 	IdleInterval Duration `toml:"idle_interval"`
@@ -80,7 +84,8 @@ type Route struct {
 	Relay    *Relay `toml:"relay"`
 }
 
-// Relay is [route.relay]: what the relay canister of this route does.
+// Relay is [route.relay]: what the relay canister of this route does. Zero
+// for AckInterval and KeepAliveTimeout means the canister's default.
 type Relay struct {
 	Calls            []Target `toml:"call"`
 	Feeds            []Target `toml:"feed"`
@@ -99,11 +104,16 @@ type Target struct {
 // Duration is a time.Duration written like "500ms", "5s" or "1m30s".
 type Duration time.Duration
 
-// UnmarshalText lets package toml read a Duration.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	*d = Duration(parsed)
-	return err
+// String writes a Duration as users do: 1m30s, and 24h rather than 24h0m0s.
+func (d Duration) String() string {
+	text := time.Duration(d).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func defaults() Config {
@@ -132,7 +142,7 @@ func (c Canister) Builtin() (name string, ok bool) {
 }
 
 // IsAny reports whether the route serves every canister that has no other.
-func (r Route) IsAny() bool { return r.Canister == "*" }
+func (r Route) IsAny() bool { return r.Canister == anyCanister }
 
 // Principal resolves a principal, or the name of an embedded canister.
 func Principal(reference string, named map[string]candid.Principal) (candid.Principal, error) {

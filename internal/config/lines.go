@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // A lineIndex knows on which line of a TOML file each key stands. Package
 // toml gives positions for syntax errors only, and a message about a value
@@ -11,11 +8,11 @@ import (
 // TOML: a key that it misses is reported with the line of its table.
 type lineIndex struct {
 	byKey map[string]int // gateway.listen, route[0].relay.call[1].target
-	order []string
+	first map[string]int // by a table that has no line of its own, the line of the first key in it
 }
 
 func indexLines(data []byte) *lineIndex {
-	x := &lineIndex{byKey: make(map[string]int)}
+	x := &lineIndex{byKey: make(map[string]int), first: make(map[string]int)}
 	tables := make(map[string]int) // how many [[name]] so far, by indexed name
 	table := ""
 	var value valueScanner
@@ -30,7 +27,7 @@ func indexLines(data []byte) *lineIndex {
 		case strings.HasPrefix(text, "[["):
 			name, _, _ := strings.Cut(text[2:], "]]")
 			name = x.indexed(splitKey(name), tables)
-			table = fmt.Sprintf("%s[%d]", name, tables[name])
+			table = index(name, tables[name])
 			tables[name]++
 			x.put(table, i+1)
 		case text[0] == '[':
@@ -55,56 +52,43 @@ func (x *lineIndex) indexed(parts []string, tables map[string]int) string {
 	for i, part := range parts {
 		name = join(name, part)
 		if n := tables[name]; n > 0 && i < len(parts)-1 {
-			name = fmt.Sprintf("%s[%d]", name, n-1)
+			name = index(name, n-1)
 		}
 	}
 	return name
 }
 
 func (x *lineIndex) put(key string, line int) {
-	if _, ok := x.byKey[key]; !ok {
-		x.byKey[key] = line
-		x.order = append(x.order, key)
+	if _, ok := x.byKey[key]; ok {
+		return
+	}
+	x.byKey[key] = line
+	for key = parent(key); key != ""; key = parent(key) {
+		if _, ok := x.first[key]; ok {
+			return
+		}
+		x.first[key] = line
 	}
 }
 
 // line returns the key's line, that of the first key in it, or that of the
 // nearest table around it.
 func (x *lineIndex) line(key string) int {
-	if _, ok := x.byKey[key]; !ok {
-		for _, other := range x.order {
-			if strings.HasPrefix(other, key+".") || strings.HasPrefix(other, key+"[") {
-				return x.byKey[other]
-			}
-		}
-	}
 	for ; key != ""; key = parent(key) {
 		if n, ok := x.byKey[key]; ok {
+			return n
+		}
+		if n, ok := x.first[key]; ok {
 			return n
 		}
 	}
 	return 0
 }
 
-// places returns every indexed key with the given name without indices.
-func (x *lineIndex) places(name string) []string {
-	var found []string
-	for _, key := range x.order {
-		if withoutIndices(key) == name {
-			found = append(found, key)
-		}
-	}
-	return found
-}
-
-// keyAt returns the key that stands on a line, if one does.
-func (x *lineIndex) keyAt(line int) string {
-	for _, key := range x.order {
-		if x.byKey[key] == line {
-			return key
-		}
-	}
-	return ""
+// has reports whether the key itself stands in the file.
+func (x *lineIndex) has(key string) bool {
+	_, ok := x.byKey[key]
+	return ok
 }
 
 func join(table, key string) string {
@@ -116,22 +100,6 @@ func join(table, key string) string {
 
 func parent(key string) string {
 	return key[:max(0, strings.LastIndexAny(key, ".["))]
-}
-
-func withoutIndices(key string) string {
-	var b strings.Builder
-	inside := false
-	for _, r := range key {
-		switch {
-		case r == '[':
-			inside = true
-		case r == ']':
-			inside = false
-		case !inside:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 // splitKey splits a dotted key; quotes are dropped. A quoted dot is not worth

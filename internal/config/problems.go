@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
 // An Error is everything that is wrong with a configuration file.
@@ -49,45 +47,55 @@ type problems struct {
 	file   string
 	lines  *lineIndex
 	list   []Problem
-	broken bool // not TOML: checks of values would only mislead
+	unread map[string]bool // keys whose value is not what the user meant, because it could not be read
+	broken bool            // not TOML: checks of values would only mislead
 }
 
-func (p *problems) at(line int, key, text string) {
-	p.list = append(p.list, Problem{line, key, text})
-}
-
-func (p *problems) fatal(line int, key, text string) {
+func (p *problems) fatal(line int, text string) {
 	p.broken = true
-	p.at(line, key, text)
+	p.list = append(p.list, Problem{Line: line, Text: text})
+}
+
+// unreadable notes a value of a wrong type. No check speaks about it again.
+func (p *problems) unreadable(key, want string, value any) {
+	p.add(key, "must be %s, not %s", want, describe(value))
+	if p.unread == nil {
+		p.unread = make(map[string]bool)
+	}
+	p.unread[key] = true
+}
+
+// read reports whether what the file says at all these keys could be read. A
+// check that compares values asks first.
+func (p *problems) read(keys ...string) bool {
+	for _, key := range keys {
+		for ; key != "" && len(p.unread) > 0; key = parent(key) {
+			if p.unread[key] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // add notes a problem with the value at key, on the line where key stands, or
 // where the table stands that lacks it.
 func (p *problems) add(key, format string, args ...any) {
-	p.at(p.lines.line(key), key, fmt.Sprintf(format, args...))
+	if p.read(key) {
+		p.list = append(p.list, Problem{p.lines.line(key), key, fmt.Sprintf(format, args...)})
+	}
 }
 
-// unknownKeys reports each place where one of the keys stands. Package toml
-// names them without the indices of [[tables]].
-func (p *problems) unknownKeys(keys []toml.Key) {
-	seen := make(map[string]bool)
-	for _, key := range keys {
-		name := strings.Join(key, ".")
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		places := p.lines.places(name)
-		if len(places) == 0 {
-			p.add(name, "unknown key")
-		}
-		for _, place := range places {
-			if !seen[parent(place)] { // its table is reported already
-				p.add(place, "unknown key")
-			}
-			seen[place] = true
+// addToOne is add for a problem between several keys: it stands at the first
+// that the file has.
+func (p *problems) addToOne(keys []string, format string, args ...any) {
+	key := keys[0]
+	for _, other := range slices.Backward(keys) {
+		if p.lines.has(other) {
+			key = other
 		}
 	}
+	p.add(key, format, args...)
 }
 
 func (p *problems) err() error {

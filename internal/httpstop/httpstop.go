@@ -41,7 +41,8 @@ func (f *Fresh) closeAll() {
 }
 
 // ShutDown lets the server finish the requests it has, and drops fresh
-// connections meanwhile. What is not finished when ctx ends is cut off.
+// connections meanwhile. What is not finished when ctx ends is cut off, and
+// ctx's error returned.
 func (f *Fresh) ShutDown(ctx context.Context, server *http.Server) error {
 	done := make(chan error, 1)
 	go func() { done <- server.Shutdown(ctx) }()
@@ -52,9 +53,9 @@ func (f *Fresh) ShutDown(ctx context.Context, server *http.Server) error {
 		select {
 		case err := <-done:
 			if err != nil {
-				return server.Close()
+				_ = server.Close() // the listeners and connections that are left
 			}
-			return nil
+			return err
 		case <-again.C:
 		}
 	}

@@ -10,7 +10,8 @@
 // with an env (env.go); what the code asks for through the System API
 // (sysapi*.go) collects in the env, and is kept or dropped when it has returned.
 // send.go takes calls and responses on. query.go evaluates queries, install.go
-// changes code, management*.go is the canister aaaaa-aa.
+// changes code, management*.go is the canister aaaaa-aa, native.go is for
+// canisters written in Go.
 //
 // # Goroutines and locks
 //

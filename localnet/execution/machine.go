@@ -26,6 +26,7 @@ type Machine struct {
 	helper sync.WaitGroup
 
 	management map[string]managementMethod
+	natives    map[candid.Principal]CanisterInfo // never changes
 
 	version atomic.Uint64
 	now     clock
@@ -76,6 +77,7 @@ func New(opts Options) *Machine {
 		beating:   make(map[candid.Principal]*canister),
 	}
 	m.management = managementMethods()
+	m.natives = nativeInfos(opts.Natives)
 	m.slots = make(chan struct{}, m.limits.Queries)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	go m.loop()
@@ -282,8 +284,8 @@ func (m *Machine) Changed() <-chan struct{} {
 
 // Info tells what the state tree shows of a canister.
 func (m *Machine) Info(id candid.Principal) (CanisterInfo, bool) {
-	if n := m.native(id); n != nil {
-		return n.info(id), true
+	if info, ok := m.natives[id]; ok {
+		return info, true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -116,15 +116,19 @@ func (m *Machine) taken(id candid.Principal) bool {
 	return m.canisters[id] != nil || m.native(id) != nil
 }
 
-// info is what the state tree shows of a native canister.
-func (n *Native) info(id candid.Principal) CanisterInfo {
-	hash := sha256.Sum256([]byte(n.Interface))
-	return CanisterInfo{
-		ID:         id,
-		Status:     StatusRunning,
-		ModuleHash: hash[:],
-		Metadata:   map[string]Section{candidSection: {Public: true, Content: []byte(n.Interface)}},
+// nativeInfos are what the state tree shows of native canisters.
+func nativeInfos(natives map[candid.Principal]*Native) map[candid.Principal]CanisterInfo {
+	infos := make(map[candid.Principal]CanisterInfo, len(natives))
+	for id, n := range natives {
+		hash := sha256.Sum256([]byte(n.Interface))
+		infos[id] = CanisterInfo{
+			ID:         id,
+			Status:     StatusRunning,
+			ModuleHash: hash[:],
+			Metadata:   map[string]Section{candidSection: {Public: true, Content: []byte(n.Interface)}},
+		}
 	}
+	return infos
 }
 
 // prepare finds the method and decodes the argument.

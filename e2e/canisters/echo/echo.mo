@@ -1,10 +1,12 @@
 /// A canister with the CDK's interface of its own: it sends every application message back to its sender.
 
 import CertifiedData "mo:core/CertifiedData";
+import Iter "mo:core/Iter";
 import Nat64 "mo:core/Nat64";
 import Runtime "mo:core/Runtime";
 import Time "mo:core/Time";
 import Timer "mo:core/Timer";
+import Clients "../../../canister/src/Clients";
 import Hub "../../../canister/src/Hub";
 import Settings "../../../canister/src/Settings";
 import Types "../../../canister/src/Types";
@@ -13,13 +15,16 @@ persistent actor Echo {
   public type AppMessage = { text : Text };
 
   let hub = Hub.empty();
-  transient let settings = switch (Settings.check({ calls = []; feeds = []; admins = []; ack_interval_ms = null; keep_alive_timeout_ms = null; max_messages = null })) {
+  transient let settings = switch (Settings.check({ calls = []; feeds = []; admins = []; ack_interval_ms = null; keep_alive_timeout_ms = null; max_messages = null; max_calls_in_flight = null })) {
     case (#ok(settings)) settings;
     case (#err(problems)) Runtime.trap(problems);
   };
 
   public shared ({ caller }) func ws_open(args : Types.CanisterWsOpenArguments) : async Types.CanisterWsResult {
+    let before = Iter.toArray(Clients.ofPrincipal(hub.clients, caller));
     let result = Hub.open(hub, settings, caller, args, now());
+    // as in the CDK, a principal's new connection replaces its old one
+    if (result == #ok) for (old in before.values()) Hub.remove(hub, settings, old, null, now());
     certify();
     switch result { case (#ok) #Ok; case (#err(text)) #Err(text) };
   };

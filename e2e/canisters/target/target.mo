@@ -48,6 +48,9 @@ persistent actor Target {
   /// What `put` and `slow` recorded.
   public query func log() : async [Text] { List.toArray(received) };
 
+  /// How many that are.
+  public query func logSize() : async Nat { List.size(received) };
+
   /// Who called `put`.
   public query func putBy() : async [Principal] { List.toArray(callers) };
 

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { absentCanister, check, spyingFetch, testerIdl, withClock } from './shared.mjs';
+import { absentCanister, check, spyingFetch, tamperingFetch, testerIdl, withClock } from './shared.mjs';
 
 const require = createRequire(process.env.LOCALNET_NODE_ROOT + '/');
 const isCore = process.env.LOCALNET_LIBRARY === '@icp-sdk/core';
@@ -84,13 +84,7 @@ await check('update and verified query, over the endpoints of this version', asy
 });
 
 await check('a query response that was tampered with is refused', async () => {
-  const tampering = await agentOf(stranger, { fetch: async (url, init) => {
-    const response = await fetch(url, init);
-    if (!String(url).endsWith('/query')) return response;
-    const body = Cbor.decode(new Uint8Array(await response.arrayBuffer()));
-    body.reply.arg = new Uint8Array(IDL.encode([IDL.Nat], [77n]));
-    return new Response(Cbor.encode(body), { status: 200, headers: response.headers });
-  } });
+  const tampering = await agentOf(stranger, { fetch: tamperingFetch });
   await assert.rejects(actorOf(tampering).get(), /verification/);
 });
 

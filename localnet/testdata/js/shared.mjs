@@ -44,6 +44,18 @@ export const spyingFetch = () => {
   return { fetch: spy, used };
 };
 
+/// A fetch that counts up the number in the reply to a query of type () -> (nat).
+export const tamperingFetch = async (url, init) => {
+  const response = await fetch(url, init);
+  if (!String(url).endsWith('/query')) return response;
+  const body = Buffer.from(await response.arrayBuffer());
+  const reply = Buffer.from('DIDL\x00\x01\x7d', 'latin1');
+  const at = body.indexOf(reply);
+  if (at < 0) throw new Error('the response has no such reply');
+  body[at + reply.length]++;
+  return new Response(body, { status: 200, headers: response.headers });
+};
+
 /// Runs f while the clock of this process is wrong by so many minutes.
 export const withClock = async (minutes, f) => {
   const Right = Date;
