@@ -53,32 +53,53 @@ func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelop
 	defer cancel()
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
 		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID, nil)
-		var pause time.Duration
+		pause := wait
 		switch {
 		case err == nil && !outcome.Accepted:
 			return readResult(method, outcome.Reply)
 		case err == nil && outcome.Asynchronous:
 			return nil // this network never answers a forwarded call; the open message will tell
 		case err == nil:
-			pause = wait
+			err = errors.New("accepted, but not answered in time")
+		case !mayPass(err):
+			return failure(method, err)
 		default:
-			var reject *ic.RejectError
-			if errors.As(err, &reject) {
-				return bridge.Refused("%s", reject.Text)
-			}
-			if !ic.Retryable(err) {
-				return fmt.Errorf("%s: %w", method, err)
-			}
 			pause = max(wait, ic.RetryAfter(err))
 		}
-		if waitErr := sleep(ctx, pause); waitErr != nil {
-			if err == nil {
-				err = errors.New("accepted, but not answered in time")
-			}
+		if sleep(ctx, pause) != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
 	}
 }
+
+// mayPass reports whether the same envelope may get another answer: the
+// network was not reached, or it refused for the moment without having taken
+// the envelope in.
+func mayPass(err error) bool {
+	var reject *ic.RejectError
+	if errors.As(err, &reject) {
+		return reject.Transient() && !reject.Certified
+	}
+	return ic.Retryable(err)
+}
+
+// failure sorts an error into the two kinds of bridge.Adapter. A reject whose
+// cause passes, or that says that nothing is known, is no refusal: the same
+// message in a new envelope may be accepted.
+func failure(method string, err error) error {
+	var reject *ic.RejectError
+	var status *ic.HTTPError
+	switch {
+	case errors.As(err, &reject) && !reject.Transient() && reject.Code != rejectUnknown:
+		return &bridge.RefusedError{Text: reject.Text}
+	case errors.As(err, &status) && !ic.Retryable(err):
+		return bridge.Refused("the network does not take %s: %v", method, status)
+	}
+	return fmt.Errorf("%s: %w", method, err)
+}
+
+// rejectUnknown is SYS_UNKNOWN (interface specification, "Reject codes").
+const rejectUnknown = 6
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -103,12 +124,12 @@ func readResult(method string, reply []byte) error {
 	return nil
 }
 
-// Close calls ws_close in the gateway's name. A refusal means that the
-// canister no longer knows the client, which is what Close is for.
+// Close calls ws_close in the gateway's name. That the canister does not know
+// the client (any more) is what Close is for.
 func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
 	reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
 	if err != nil {
-		return fmt.Errorf("ws_close: %w", err)
+		return failure("ws_close", err)
 	}
 	err = readResult("ws_close", reply)
 	if _, refused := bridge.RefusalText(err); refused {
@@ -121,11 +142,7 @@ func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client c
 func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
 	reply, err := a.client.Query(ctx, a.identity, canister, "ws_get_messages", candid.EncodeGetMessagesArgs(from))
 	if err != nil {
-		var reject *ic.RejectError
-		if errors.As(err, &reject) {
-			return bridge.Batch{}, bridge.Refused("%s", reject.Text)
-		}
-		return bridge.Batch{}, fmt.Errorf("ws_get_messages: %w", err)
+		return bridge.Batch{}, failure("ws_get_messages", err)
 	}
 	batch, text, refused, err := candid.DecodeOutputMessages(reply)
 	switch {

@@ -23,8 +23,8 @@ type Adapter struct {
 	log          *slog.Logger
 	sent         chan struct{} // holds one token: a client's message went through, look at the feeds now
 
-	mu         sync.Mutex
-	rejections uint64 // id after the last one that was logged
+	rejectionsMu sync.Mutex
+	rejections   uint64 // id after the last one that was logged
 }
 
 var (

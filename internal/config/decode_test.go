@@ -20,6 +20,7 @@ func TestUnreadable(t *testing.T) {
 			[]string{":2: gateway.limits.max_connections: must be a whole number", ":5: gateway.limits.queue_bytes: must be a whole number, not 1.5"}},
 		{"a required value", "[[route]]\ncanister = 5\nadapter = \"cdk\"\n", []string{":2: route[0].canister: must be a text in quotes, not 5"}},
 		{"an adapter", replaced(t, `adapter = "relay"`, "adapter = 5"), []string{":17: route[0].adapter: must be a text in quotes, not 5"}},
+		{"an adapter, with its settings", replaced(t, `adapter = "relay"`, "adapter = 5") + "[[route.relay.call]]\n", []string{":17: route[0].adapter: ", ":24: route[0].relay.call[1]: at most", ":24: route[0].relay.call[1].target: ", ":24: route[0].relay.call[1].method: "}},
 		{"a canister's name, which routes use", replaced(t, `name = "guestbook"`, "name = true"), []string{":10: network.canister[0].name: must be a text in quotes, not true"}},
 		{"the URL, on which other keys depend", replaced(t, `url = "embedded"`, "url = 1\nroot_key = \"\""), []string{":7: network.url: must be a text in quotes, not 1"}},
 		{"one of two that are compared", replaced(t, `idle_timeout = "2m"`, "idle_timeout = \"20s\"\nping_interval = 5"), []string{":6: gateway.limits.ping_interval: must be a duration"}},

@@ -43,8 +43,7 @@ func (r *Route) validate(p *problems, key string, known names) {
 		checkOneOf(p, key+".adapter", r.Adapter, adapters...)
 	}
 	switch {
-	case !p.read(key + ".adapter"):
-	case r.Relay != nil && r.Adapter != "relay":
+	case r.Relay != nil && r.Adapter != "relay" && r.Adapter != "":
 		p.add(key+".relay", `is for adapter = "relay" only, this route has %q`, r.Adapter)
 	case r.Relay != nil:
 		r.Relay.validate(p, key+".relay", known)
