@@ -7,6 +7,10 @@ FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 CONFIG    ?= config.toml
 
+NPM_ALL   := node_modules/.installed-all
+NPM_PAGE  := node_modules/.installed-page
+NPM_QUIET := --no-audit --no-fund --loglevel=error
+
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; without one the tests run all the same and say so.
@@ -24,28 +28,35 @@ run: page build ## build the demo page and start the relay on config.toml
 build: ## build bin/relay, one static binary
 	CGO_ENABLED=0 $(GO) build -o bin/relay ./cmd/relay
 
-page: .npm-installed ## build the demo page
+page: $(NPM_PAGE) ## build the demo page
 	$(NPM) run --silent build --workspace examples/motoko/guestbook/web
 
-.npm-installed: package.json package-lock.json
-	$(NPM) ci --no-audit --no-fund --loglevel=error
-	@touch $@
+# npm ci empties node_modules, and with it these marks.
+$(NPM_ALL): package.json package-lock.json
+	$(NPM) ci $(NPM_QUIET)
+	@touch $(NPM_ALL) $(NPM_PAGE)
+
+# The page alone needs a fraction of what the tests need.
+$(NPM_PAGE): package.json package-lock.json
+	$(NPM) ci $(NPM_QUIET) --workspace examples/motoko/guestbook/web
+	@touch $(NPM_PAGE)
 
 test: test-go test-canister test-e2e ## everything: Go, canister, end to end
 
-test-go: .npm-installed
+test-go: $(NPM_ALL)
 	@$(if $(RACE),,echo "LEFT OUT: the race detector, because there is no C compiler";)
+	@test -x node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp || echo "LEFT OUT: the icp tool, which npm has for Linux on x64 only"
 	$(GO) vet ./...
 	$(GO) test $(RACE) ./...
 
-test-canister: .npm-installed ## rebuild every committed Wasm byte for byte, and test the Motoko modules
+test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and test the Motoko modules
 	$(NODE) canister/build.mjs --check
 	$(NODE) canister/test.mjs
 
 test-e2e: page build ## stock JavaScript clients, in Node and in Chromium
 	RELAY_BIN=$(CURDIR)/bin/relay $(NPM) test --silent --workspace e2e
 
-canister: .npm-installed ## rebuild the committed Wasm and .did files from their Motoko sources
+canister: $(NPM_ALL) ## rebuild the committed Wasm and .did files from their Motoko sources
 	$(NODE) canister/build.mjs
 
 lint: ## gofmt and the pinned golangci-lint
@@ -66,4 +77,4 @@ bench: ## every Go benchmark
 check: lint test ## what has to pass before a change lands
 
 clean: ## remove what was built
-	rm -rf bin .npm-installed node_modules examples/motoko/*/web/dist
+	rm -rf bin node_modules examples/motoko/*/web/dist

@@ -121,11 +121,32 @@ func (s *session) explainReadError(err error) {
 	case errors.Is(err, websocket.ErrReadLimit):
 		// gorilla sent a close frame with 1009; it counts as ours.
 		s.gateway.count.refused(CloseFrameTooLarge)
+		s.discard()
 	case errors.As(err, &timeout) && timeout.Timeout() && !s.out.closing():
 		s.end(CloseReason{CloseIdle, fmt.Sprintf("nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout)})
 		s.out.flush()
 	}
 }
+
+// discard reads what is left of a frame that is not wanted, for a while: a
+// socket that is closed with unread bytes is reset, and the client would never
+// see the close frame.
+func (s *session) discard() {
+	conn := s.conn.NetConn()
+	end := time.Now().Add(closeLinger)
+	buffer := make([]byte, 16<<10)
+	for time.Now().Before(end) {
+		if err := conn.SetReadDeadline(time.Now().Add(discardPause)); err != nil {
+			return
+		}
+		if _, err := conn.Read(buffer); err != nil {
+			return
+		}
+	}
+}
+
+// discardPause without a byte means that the client has stopped sending.
+const discardPause = 300 * time.Millisecond
 
 // frame handles one binary frame. A reason ends the session.
 func (s *session) frame(ctx context.Context, data []byte) *CloseReason {

@@ -224,7 +224,7 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
     },
     {
       name: "an open client's message far out of turn",
-      code: 4203,
+      code: 4103,
       reason: /sequence number/,
       send: async (client, identity) => {
         await opened(client, identity);
@@ -233,7 +233,7 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
     },
     {
       name: "an open client's message twice",
-      code: 4203,
+      code: 4103,
       reason: /sequence number/,
       send: async (client, identity) => {
         await opened(client, identity);
@@ -243,7 +243,7 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
     },
     {
       name: "an open client's message in the name of another connection",
-      code: 4203,
+      code: 4103,
       reason: /client/i,
       send: async (client, identity) => {
         await opened(client, identity);
@@ -252,7 +252,7 @@ test("a client's bad frames close that client alone, with a sentence", async (t)
     },
     {
       name: "an open client's message with an argument of another type",
-      code: 4203,
+      code: 4103,
       reason: /./,
       send: async (client, identity) => {
         await opened(client, identity);

@@ -43,7 +43,7 @@ adapter = "cdk"
     await client.frame(1);
     await client.message(identity, canister, { sequence: 2n, content: content("too early") });
     const { code, reason } = await client.ended();
-    assert.equal(code, 4203, reason);
+    assert.equal(code, 4103, reason);
     assert.match(reason, /sequence number 1 but got 2/);
     other.send({ text: "still here" });
     await other.received(1);

@@ -12,6 +12,11 @@ var (
 		candid.Field{Label: "target", Type: candid.PrincipalType},
 		candid.Field{Label: "method", Type: candid.TextType},
 	)
+	pullType = candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "method", Type: candid.TextType},
+		candid.Field{Label: "delivered", Type: candid.OptOf(candid.Nat64Type)},
+	)
 	configType = candid.RecordOf(
 		candid.Field{Label: "calls", Type: candid.VecOf(targetType)},
 		candid.Field{Label: "feeds", Type: candid.VecOf(targetType)},
@@ -47,8 +52,12 @@ func (t Target) value() candid.Fields {
 	return candid.Fields{"target": t.Canister, "method": t.Method}
 }
 
-func (t Target) argument() ([]byte, error) {
-	return candid.NewBuilder().Add(targetType, t.value()).Bytes()
+// pullArgument is the argument of relay_pull. Messages below delivered are in
+// the gateway's hands and need not be kept.
+func (t Target) pullArgument(delivered uint64) ([]byte, error) {
+	value := t.value()
+	value["delivered"] = optional(delivered)
+	return candid.NewBuilder().Add(pullType, value).Bytes()
 }
 
 func millis(d time.Duration) any { return optional(uint64(max(0, d.Milliseconds()))) } //nolint:gosec // not negative

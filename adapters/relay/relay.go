@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/icrelay/icrelay/adapters/cdk"
@@ -22,6 +23,8 @@ type Adapter struct {
 	settings     Settings
 	log          *slog.Logger
 	sent         chan struct{} // holds one token: a client's message went through, look at the feeds now
+
+	polled atomic.Uint64 // the nonce of the last poll: the gateway has what is below it
 
 	rejectionsMu sync.Mutex
 	rejections   uint64 // id after the last one that was logged
@@ -66,6 +69,17 @@ func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
 	}
 	return err
 }
+
+// Poll notes how far the gateway has come, for the next pull to say.
+func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
+	a.polled.Store(from)
+	return a.Adapter.Poll(ctx, canister, from)
+}
+
+// delivered is the nonce below which the relay canister may forget messages.
+// The last one that the gateway has stays: it is how the gateway recognises
+// the queue.
+func (a *Adapter) delivered() uint64 { return max(a.polled.Load(), 1) - 1 }
 
 // Check asks the relay canister and every feed's query, so that a wrong
 // method or type is known before the first client comes.

@@ -189,7 +189,7 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
 }
 
 func (w *watch) pull(ctx context.Context, feed Target) (cursor uint64, err error) {
-	arg, err := feed.argument()
+	arg, err := feed.pullArgument(w.delivered())
 	if err != nil {
 		return 0, err
 	}

@@ -49,8 +49,10 @@ module {
     while (left > 0 and dropIfOlder(queue, now, age)) left -= 1;
   };
 
-  /// Drops the messages with nonces below `nonce`. O(number dropped).
+  /// Drops the messages with nonces below `nonce`. A nonce that was never given out is somebody's memory of another
+  /// installation and drops nothing. O(number dropped).
   public func dropBelow(queue : Queue, nonce : Nat) {
+    if (nonce > queue.track.next) return;
     while (queue.track.first < nonce and queue.items.size > 0) drop(queue);
   };
 

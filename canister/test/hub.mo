@@ -138,6 +138,8 @@ do {
   // what the gateway has polled may go at once
   Hub.delivered(hub, gateway, 50);
   Check.isTrue("delivered", queue.track.first == 50 and queue.items.size + 50 == messages);
+  Hub.delivered(hub, gateway, 1_000_000);
+  Check.isTrue("a nonce that was never given out drops nothing", queue.track.first == 50 and queue.items.size + 50 == messages);
   Check.nat("bytes are counted", queue.bytes, bytesOf(queue));
   Check.isTrue("one message may be larger than a queue", Queue.makeRoom(Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0)), 1, 100_000_000, 0));
 };
