@@ -53,7 +53,7 @@ test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and tes
 	$(NODE) canister/build.mjs --check
 	$(NODE) canister/test.mjs
 
-test-e2e: page build ## stock JavaScript clients, in Node and in Chromium
+test-e2e: $(NPM_ALL) page build ## stock JavaScript clients, in Node and in Chromium
 	RELAY_BIN=$(CURDIR)/bin/relay $(NPM) test --silent --workspace e2e
 
 canister: $(NPM_ALL) ## rebuild the committed Wasm and .did files from their Motoko sources
