@@ -47,6 +47,7 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	stopped  bool
+	sockets  int // open or being upgraded; a session outlives its socket by the calls under way
 	sessions map[*session]struct{}
 	hubs     map[candid.Principal]*hub
 }
@@ -143,13 +144,15 @@ func (g *Gateway) Stop(ctx context.Context) {
 	g.running.Wait()
 }
 
-// start runs a session unless the gateway has no room or is stopping.
+// start runs a session, unless the gateway is stopping, on a socket for which
+// a place was reserved.
 func (g *Gateway) start(conn *websocket.Conn) {
 	s := newSession(g, conn)
 	g.mu.Lock()
 	if g.stopped {
 		g.mu.Unlock()
 		_ = conn.Close()
+		g.free()
 		return
 	}
 	g.sessions[s] = struct{}{}
@@ -166,11 +169,28 @@ func (g *Gateway) start(conn *websocket.Conn) {
 	}()
 }
 
+// reserve takes a place for a socket, which must be given back by free.
+func (g *Gateway) reserve() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped || g.sockets >= g.limits.MaxConnections {
+		return false
+	}
+	g.sockets++
+	return true
+}
+
+func (g *Gateway) free() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sockets--
+}
+
 // connections returns the number of sockets, and whether new ones are welcome.
 func (g *Gateway) connections() (n int, open bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.sessions), !g.stopped
+	return g.sockets, !g.stopped
 }
 
 func (g *Gateway) stopping() bool {

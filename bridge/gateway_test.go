@@ -700,6 +700,47 @@ func TestConnectionLimit(t *testing.T) {
 	b.open()
 }
 
+// A session whose socket is gone holds no place, whatever its last calls take.
+func TestConnectionLimitCountsSockets(t *testing.T) {
+	release := make(chan struct{})
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Limits.MaxConnections = 1
+		c.onMessage = func(ctx context.Context, _ Envelope) error {
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	defer close(release)
+	first := b.open()
+	first.send("slow")
+	b.eventually("the call is under way", func() bool { return get(b.canister, func() bool { return b.canister.under == 1 }) })
+	_ = first.conn.Close()
+	b.eventually("the place is free", func() bool { n, _ := b.gateway.connections(); return n == 0 })
+	b.dial()
+	response, err := http.Get(b.server.URL + "/info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	upgrade, err := http.NewRequest(http.MethodGet, b.server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upgrade.Header.Set("Connection", "Upgrade")
+	upgrade.Header.Set("Upgrade", "websocket") // and nothing else: cannot be upgraded
+	if response, err = http.DefaultClient.Do(upgrade); err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if n, _ := b.gateway.connections(); n != 1 {
+		t.Errorf("%d sockets counted, want 1", n)
+	}
+}
+
 func TestInfo(t *testing.T) {
 	b := newBench(t, func(o *Options, _ *testCanister) {
 		o.Info = Info{Network: NetworkInfo{URL: "http://127.0.0.1:1", RootKeyHex: "00"}, Canisters: map[string]string{"a": "aaaaa-aa"}}

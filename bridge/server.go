@@ -48,14 +48,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	n, open := g.connections()
-	if !open || n >= g.limits.MaxConnections {
+	if !g.reserve() {
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "the gateway takes no more connections now, try again later", http.StatusServiceUnavailable)
 		return
 	}
 	conn, err := g.upgrader.Upgrade(w, r, nil)
 	if err != nil {
+		g.free()
 		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "error", err) // Upgrade has answered
 		return
 	}

@@ -74,6 +74,7 @@ func (s *session) run(ctx context.Context) {
 
 	s.opening.Stop()
 	_ = s.conn.Close()
+	s.gateway.free()
 	s.out.stop()
 	// What the client sent before it went is still delivered; each call has a deadline.
 	s.calls.Wait()

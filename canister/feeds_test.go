@@ -133,7 +133,7 @@ func TestSeekingIsShort(t *testing.T) {
 				t.Errorf("%d texts", len(got))
 			}
 			calls, _ := w.decode(w.ask(stranger, feed.target, "countedCalls", candid.EncodeEmpty())).Uint64()
-			if calls > 40 {
+			if calls > 100 { // reading page by page would take 1,235
 				t.Errorf("%d queries", calls)
 			}
 		})

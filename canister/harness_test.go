@@ -72,7 +72,7 @@ func newWorld(t testing.TB) *world {
 			defer w.mu.Unlock()
 			return w.now
 		},
-		DataCertificate: func(candid.Principal) []byte { return []byte(certificate) },
+		DataCertificate: func(candid.Principal) ([]byte, []byte) { return []byte(certificate), nil },
 	}
 	if os.Getenv("CANISTER_LOG") != "" {
 		opts.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))

@@ -302,7 +302,14 @@ func TestOldMessagesAreDropped(t *testing.T) {
 	if got := len(w.pollAll(gateway1, 0)); got != 2 {
 		t.Errorf("%d messages after another caller's claim", got)
 	}
+	// A nonce that was never given out is the memory of another installation.
 	if _, text := w.tryPull(gateway1, feed, uint64(1<<60)); text != "" {
+		t.Fatal(text)
+	}
+	if got := len(w.pollAll(gateway1, 0)); got != 2 {
+		t.Errorf("%d messages after a nonce beyond the end", got)
+	}
+	if _, text := w.tryPull(gateway1, feed, uint64(22)); text != "" {
 		t.Fatal(text)
 	}
 	if got := w.poll(gateway1, 0); len(got.Messages) != 0 {

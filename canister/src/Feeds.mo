@@ -146,7 +146,8 @@ module {
     feed.seek := {
       pages = pages + 1;
       step = if (pages + 1 < linearPages) 0 else if (step == 0) count else 2 * step;
-      beyond;
+      // items where there seemed to be none: the target had failed for a moment, or has grown
+      beyond = switch beyond { case (?end) if (feed.cursor > end) null else beyond; case null null };
     };
     false;
   };

@@ -44,6 +44,22 @@ for (refuses in [false, true].values()) {
 };
 Check.isTrue("seeking", true);
 
+// a target that fails for a moment, wherever that is, costs a few more queries and no item
+for (failing in [3, 5, 8, 12, 15, 20].values()) {
+  let (_, feed) = feedAt(0);
+  let size = 12_345;
+  var queries = 0;
+  label seeking while (queries < 1_000) {
+    queries += 1;
+    let at = Feeds.position(feed);
+    let count = if (at >= size or (queries == failing and at > feed.cursor)) 0 else Nat.min(10, size - at : Nat);
+    if (Feeds.sought(feed, at, count)) break seeking;
+  };
+  let name = "seeking with a failure at query " # Nat.toText(failing);
+  Check.nat(name, feed.cursor, size);
+  Check.isTrue(name # ", queries", queries < 80);
+};
+
 // a page shorter than the longest is taken as the last
 let (feeds, feed) = feedAt(0);
 feed.isSeeking := false;
