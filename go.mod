@@ -7,6 +7,7 @@ require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/aviate-labs/agent-go v0.9.2 // indirect
 	github.com/bits-and-blooms/bitset v1.25.0 // indirect
+	github.com/bytecodealliance/wasmtime-go/v41 v41.0.0 // indirect
 	github.com/consensys/bavard v0.2.2-0.20260118153501-cba9f5475432 // indirect
 	github.com/consensys/gnark-crypto v0.22.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect

@@ -117,31 +117,35 @@ func (c *certifier) refresh() {
 // dataCertificate returns what ic0.data_certificate hands out in a query: a
 // certificate of the time and the canister's certified data, nothing else. It is
 // made again when the data change or it grows old, so that thousands of polls a
-// second cost a lookup each. The machine calls it while the query runs. Nil if
-// there is none, which the canister sees as an absent certificate.
-func (c *certifier) dataCertificate(canister candid.Principal) []byte {
+// second cost a lookup each. The machine calls it while the query runs. It
+// returns the data that are in the certificate, too: they may have changed on the
+// way. Nil if there is none, which the canister sees as an absent certificate.
+func (c *certifier) dataCertificate(canister candid.Principal) (encoded, certified []byte) {
 	info, ok := c.machine.Info(canister)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	now := c.now()
 	c.dataMu.RLock()
 	cached, ok := c.data[canister]
 	c.dataMu.RUnlock()
 	if age := now.Sub(cached.time); ok && bytes.Equal(cached.certified, info.CertifiedData) && age >= 0 && age < dataCertificateAge {
-		return cached.encoded
+		return cached.encoded, cached.certified
 	}
 	s, err := c.state()
 	if err != nil {
 		c.log.Error("no certificate for a query", "canister", canister.String(), "error", err)
-		return nil
+		return nil, nil
 	}
-	encoded := s.certificate([]path{{[]byte("canister"), canister.Bytes(), []byte("certified_data")}})
+	if tree := s.canisters.get(canister.Bytes()); tree != nil {
+		certified, _ = tree.Lookup([]byte("certified_data"))
+	}
+	encoded = s.certificate([]path{{[]byte("canister"), canister.Bytes(), []byte("certified_data")}})
 	c.dataMu.Lock()
 	defer c.dataMu.Unlock()
 	if len(c.data) >= maxDataCertificates {
 		clear(c.data)
 	}
-	c.data[canister] = dataCertificate{bytes.Clone(info.CertifiedData), s.time, encoded}
-	return encoded
+	c.data[canister] = dataCertificate{certified, s.time, encoded}
+	return encoded, certified
 }

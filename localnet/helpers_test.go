@@ -33,7 +33,7 @@ type fakeMachine struct {
 	executed map[[32]byte]int
 	last     execution.Ingress
 	queries  int
-	data     func(candid.Principal) []byte
+	data     func(candid.Principal) (certificate, certified []byte)
 }
 
 var (
@@ -91,7 +91,8 @@ func (f *fakeMachine) Query(_ context.Context, _, canister candid.Principal, met
 	case method == "reject":
 		return execution.Result{Reject: &execution.Reject{Code: 4, Text: "no \xff thank you"}}
 	case method == "certificate":
-		return execution.Result{Reply: f.data(canister)}
+		certificate, _ := f.data(canister)
+		return execution.Result{Reply: certificate}
 	}
 	return execution.Result{Reply: arg}
 }

@@ -54,7 +54,7 @@ func npmPackage(t *testing.T, name, major string) (root, folder string) {
 	return "", ""
 }
 
-func readFile(t *testing.T, name string) []byte {
+func readFile(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {

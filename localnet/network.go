@@ -249,6 +249,16 @@ func (n *Network) Install(ctx context.Context, id candid.Principal, wasm, arg []
 	return nil
 }
 
+// InstallBuiltin puts a canister written in Go, such as those of the packages
+// below this one, in the place of an empty canister. Nobody can stop, change or
+// delete it after that.
+func (n *Network) InstallBuiltin(ctx context.Context, id candid.Principal, native *execution.Native) error {
+	if err := n.canisters.InstallNative(ctx, id, native); err != nil {
+		return fmt.Errorf("install a builtin canister in %s: %w", id, err)
+	}
+	return nil
+}
+
 // Close ends the network: calls that wait are answered with 202, then the HTTP
 // server and the canisters stop. It returns when every goroutine has ended, and
 // may be called again.

@@ -146,7 +146,7 @@ func TestDataCertificate(t *testing.T) {
 	if _, cert = ask(); certified(cert) != "changed" {
 		t.Errorf("certified data %q", certified(cert))
 	}
-	if n.certifier.dataCertificate(absentCanister) != nil {
+	if encoded, data := n.certifier.dataCertificate(absentCanister); encoded != nil || data != nil {
 		t.Error("a certificate for a canister that does not exist")
 	}
 	for i := range maxDataCertificates + 10 {

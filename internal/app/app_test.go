@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -316,5 +317,33 @@ relay.call = [{ target = "qoctq-giaaa-aaaaa-aaaea-cai", method = "post" }]
 	}
 	if _, err := RelayArgument(load(t, guestbook)); err == nil || !strings.Contains(err.Error(), "principals") {
 		t.Errorf("names of embedded canisters: %v", err)
+	}
+}
+
+// The load tests' canister, through the cdk adapter.
+func TestBuiltinEcho(t *testing.T) {
+	r := start(t, load(t, `
+[gateway]
+listen = "127.0.0.1:0"
+[network]
+listen = "127.0.0.1:0"
+[[network.canister]]
+name = "relay"
+wasm = "builtin:echo"
+[[route]]
+canister = "relay"
+adapter = "cdk"
+`))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn := r.dial(r.canister("relay"))
+	for n := range 20 {
+		want := candid.EncodeNat(uint64(n))
+		if err := conn.Send(ctx, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := conn.Receive(ctx); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("echo %d: %x, %v", n, got, err)
+		}
 	}
 }

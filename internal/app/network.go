@@ -16,6 +16,7 @@ import (
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 	"github.com/icrelay/icrelay/localnet"
+	"github.com/icrelay/icrelay/localnet/echo"
 )
 
 // A network is where the canisters are: the embedded one, or one at a URL.
@@ -113,12 +114,8 @@ func (n *network) install(ctx context.Context, cfg *config.Config, gateway candi
 		return nil
 	}
 	for i, c := range cfg.Network.Canisters {
-		code, arg, err := n.module(cfg, c, gateway)
-		if err != nil {
-			return fmt.Errorf("network.canister[%d]: %w", i, err)
-		}
 		start := time.Now()
-		if err := n.embedded.Install(ctx, n.canisters[c.Name], code, arg); err != nil {
+		if err := n.installCanister(ctx, cfg, c, gateway); err != nil {
 			return fmt.Errorf("network.canister[%d]: %s cannot be installed: %w", i, c.Name, err)
 		}
 		log.Debug("canister installed", "name", c.Name, "id", n.canisters[c.Name].String(), "took", time.Since(start))
@@ -126,30 +123,40 @@ func (n *network) install(ctx context.Context, cfg *config.Config, gateway candi
 	return nil
 }
 
-// module returns a canister's code and the argument of its installation. A
-// relay canister is configured by the route that leads to it.
-func (n *network) module(cfg *config.Config, c config.Canister, gateway candid.Principal) (code, arg []byte, err error) {
-	builtin, ok := c.Builtin()
-	if !ok {
-		code, err = os.ReadFile(c.Wasm)
-		return code, candid.EncodeEmpty(), err
+// installCanister gives one canister its code.
+func (n *network) installCanister(ctx context.Context, cfg *config.Config, c config.Canister, gateway candid.Principal) error {
+	id := n.canisters[c.Name]
+	switch builtin, _ := c.Builtin(); builtin {
+	case "relay":
+		arg, err := n.relayArgument(cfg, c, gateway)
+		if err != nil {
+			return err
+		}
+		return n.embedded.Install(ctx, id, canister.Wasm(), arg)
+	case "echo":
+		return n.embedded.InstallBuiltin(ctx, id, echo.New())
 	}
-	if builtin != "relay" {
-		return nil, nil, fmt.Errorf("there is no module %q in the relay", c.Wasm)
+	code, err := os.ReadFile(c.Wasm)
+	if err != nil {
+		return err
 	}
+	return n.embedded.Install(ctx, id, code, candid.EncodeEmpty())
+}
+
+// relayArgument configures a relay canister by the route that leads to it.
+func (n *network) relayArgument(cfg *config.Config, c config.Canister, gateway candid.Principal) ([]byte, error) {
 	for _, r := range cfg.Routes {
 		if id, err := config.Principal(r.Canister, n.canisters); err != nil || id != n.canisters[c.Name] || r.Relay == nil {
 			continue
 		}
 		settings, err := relaySettings(r.Relay, n.canisters)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		settings.Admins = append(settings.Admins, gateway)
-		arg, err = settings.Argument()
-		return canister.Wasm(), arg, err
+		return settings.Argument()
 	}
-	return nil, nil, fmt.Errorf(`no route with adapter = "relay" leads to %q, so the relay canister would have nothing to do`, c.Name)
+	return nil, fmt.Errorf(`no route with adapter = "relay" leads to %q, so the relay canister would have nothing to do`, c.Name)
 }
 
 func (n *network) info() bridge.Info {

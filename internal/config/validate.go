@@ -9,7 +9,7 @@ import (
 // Adapters and builtin modules that a configuration may name.
 var (
 	adapters = []string{"cdk", "relay"}
-	builtins = []string{"relay"}
+	builtins = []string{"relay", "echo"}
 )
 
 // validate checks every value, sets the defaults of durations, and makes

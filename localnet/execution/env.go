@@ -120,7 +120,7 @@ type response struct {
 func (r *response) result() Result { return Result{Reply: r.reply, Reject: r.reject} }
 
 // closure is an entry of the canister's table with the argument for it.
-type closure struct{ fn, env uint32 }
+type closure struct{ fn, env uint64 }
 
 // outgoing is a call of another canister.
 type outgoing struct {
@@ -138,7 +138,7 @@ type outgoing struct {
 // envVar is an environment variable of a canister.
 type envVar struct{ name, value string }
 
-// bytesAt returns size bytes of the canister's memory from src, for the named function.
+// bytesAt returns size bytes of the canister's memory from src for the named function, to be read.
 func (e *env) bytesAt(name string, src, size uint64) ([]byte, error) {
 	m := e.call.Memory()
 	if src > uint64(len(m)) || size > uint64(len(m))-src {
@@ -148,12 +148,22 @@ func (e *env) bytesAt(name string, src, size uint64) ([]byte, error) {
 	return m[src : src+size : src+size], nil
 }
 
+// writableAt is bytesAt for bytes to be written to.
+func (e *env) writableAt(name string, dst, size uint64) ([]byte, error) {
+	to, ok := e.call.Writable(dst, size)
+	if !ok {
+		return e.bytesAt(name, dst, size) // says what is wrong
+	}
+	e.call.Charge(size / 8)
+	return to, nil
+}
+
 // copyOut copies data[offset:offset+size] to the canister's memory at dst.
 func (e *env) copyOut(name string, data []byte, dst, offset, size uint64) error {
 	if offset > uint64(len(data)) || size > uint64(len(data))-offset {
 		return violated("ic0_%s payload: src=%d + length=%d exceeds the slice size=%d", name, offset, size, len(data))
 	}
-	to, err := e.bytesAt(name, dst, size)
+	to, err := e.writableAt(name, dst, size)
 	if err != nil {
 		return err
 	}
@@ -162,7 +172,7 @@ func (e *env) copyOut(name string, data []byte, dst, offset, size uint64) error 
 }
 
 func (e *env) putCycles(name string, dst uint64, amount cycles) error {
-	to, err := e.bytesAt(name, dst, 16)
+	to, err := e.writableAt(name, dst, 16)
 	if err != nil {
 		return err
 	}

@@ -368,7 +368,6 @@ func TestBadModules(t *testing.T) {
 		{"typed export", assemble("func $f (i32) ()\nend\nexport $f \"canister_update f\""), "to have type () -> ()"},
 		{"both kinds", assemble("func $f () ()\nend\nexport $f \"canister_update f\"\nexport $f \"canister_query f\""), "Duplicate function 'f'"},
 		{"too much memory", assemble("memory 65536"), "at most 16384 are allowed"},
-		{"64-bit memory", append(assemble(""), 5, 3, 1, 4, 1), "64-bit memory"},
 		{"trapping start", assemble("func $f () ()\nunreachable\nend\nstart $f"), "Canister trapped: unreachable"},
 		{"endless init", assemble("func $f () ()\nloop\nbr 0\nend\nend\nexport $f \"canister_init\""), "exceeded the"},
 	} {

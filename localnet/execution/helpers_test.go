@@ -21,9 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //go:embed testdata/*.wasm
 var modules embed.FS
 
+// moduleSuffix chooses the files that moduleFile takes: "" those with a 32-bit
+// memory, "64" what the Motoko compiler emits by default.
+var moduleSuffix = ""
+
 func moduleFile(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := modules.ReadFile("testdata/" + name + ".wasm")
+	b, err := modules.ReadFile("testdata/" + name + moduleSuffix + ".wasm")
 	if err != nil {
 		t.Fatal(err)
 	}

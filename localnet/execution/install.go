@@ -75,6 +75,21 @@ func (m *Machine) checkInstall(c *canister, in installation) *Reject {
 	return nil
 }
 
+// usualPersistence is what tools ask for when they upgrade: modules with enhanced
+// orthogonal persistence keep the memory, all others replace it.
+func (m *Machine) usualPersistence(id candid.Principal, next *canisterModule) *bool {
+	c := m.canisters[id]
+	if c == nil || c.code == nil {
+		return nil
+	}
+	_, was := c.code.module.metadata[persistenceSection]
+	_, is := next.metadata[persistenceSection]
+	if !was {
+		return nil
+	}
+	return &is
+}
+
 // bringUp runs what an installation runs, and leaves next in the state to commit.
 func (m *Machine) bringUp(c *canister, next *installed, in installation) *Reject {
 	b := func() wasm.Budget { return budget(m.limits.InstallInstructions, m.limits.InstallTime) }
@@ -152,7 +167,13 @@ func (m *Machine) instantiate(c *canister, next *installed, in installation, e *
 	}
 	next.main = inst
 	if in.mode == ModeUpgrade && in.keepMemory != nil && *in.keepMemory {
-		if err := old.image.RestoreMemory(inst); err != nil {
+		// With what canister_pre_upgrade has done, if it ran.
+		if old.main != nil {
+			err = wasm.MoveMemory(inst, old.main)
+		} else {
+			err = old.image.RestoreMemory(inst)
+		}
+		if err != nil {
 			return err
 		}
 	}

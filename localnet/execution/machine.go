@@ -26,7 +26,7 @@ type Machine struct {
 	helper sync.WaitGroup
 
 	management map[string]managementMethod
-	natives    map[candid.Principal]CanisterInfo // never changes
+	natives    atomic.Pointer[map[candid.Principal]*nativeCanister] // replaced under mu
 
 	version atomic.Uint64
 	now     clock
@@ -42,6 +42,7 @@ type Machine struct {
 	queued    int // bytes in the queues from outside
 	calling   int // bytes in calls and responses
 	timers    map[candid.Principal]*canister
+	alarms    map[candid.Principal]uint64 // when the timers of natives go off
 	beating   map[candid.Principal]*canister
 	deadlines deadlines
 	bounded   int       // best-effort calls under way
@@ -74,10 +75,14 @@ func New(opts Options) *Machine {
 		canisters: make(map[candid.Principal]*canister),
 		changed:   make(chan struct{}),
 		timers:    make(map[candid.Principal]*canister),
+		alarms:    make(map[candid.Principal]uint64),
 		beating:   make(map[candid.Principal]*canister),
 	}
 	m.management = managementMethods()
-	m.natives = nativeInfos(opts.Natives)
+	m.natives.Store(&map[candid.Principal]*nativeCanister{})
+	for id, n := range opts.Natives {
+		m.addNative(id, n, nil)
+	}
 	m.slots = make(chan struct{}, m.limits.Queries)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	go m.loop()
@@ -284,8 +289,8 @@ func (m *Machine) Changed() <-chan struct{} {
 
 // Info tells what the state tree shows of a canister.
 func (m *Machine) Info(id candid.Principal) (CanisterInfo, bool) {
-	if info, ok := m.natives[id]; ok {
-		return info, true
+	if n := m.native(id); n != nil {
+		return n.current(), true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -310,11 +315,12 @@ func (m *Machine) Canisters() []candid.Principal {
 }
 
 func (m *Machine) ids() []candid.Principal {
-	ids := make([]candid.Principal, 0, len(m.canisters)+len(m.opts.Natives))
+	natives := *m.natives.Load()
+	ids := make([]candid.Principal, 0, len(m.canisters)+len(natives))
 	for id := range m.canisters {
 		ids = append(ids, id)
 	}
-	for id := range m.opts.Natives {
+	for id := range natives {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -368,7 +374,11 @@ func (m *Machine) Install(ctx context.Context, id candid.Principal, mode Mode, b
 	taken := false
 	err = m.do(ctx, func() {
 		taken = true
-		rej = m.install(installation{id: id, mode: mode, module: module, arg: arg, sender: sender})
+		in := installation{id: id, mode: mode, module: module, arg: arg, sender: sender}
+		if mode == ModeUpgrade {
+			in.keepMemory = m.usualPersistence(id, module)
+		}
+		rej = m.install(in)
 	})
 	if !taken {
 		module.Release()
@@ -442,8 +452,8 @@ func (m *Machine) Submit(in Ingress, done func(Result)) error {
 	if in.Canister == candid.ManagementCanister {
 		return m.submitManagement(in, done)
 	}
-	if m.native(in.Canister) != nil {
-		return m.submitNative(in, done)
+	if n := m.native(in.Canister); n != nil {
+		return m.submitNative(n, in, done)
 	}
 	m.mu.Lock()
 	rej := m.admissible(in)

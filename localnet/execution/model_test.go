@@ -347,7 +347,7 @@ func (m *model) process(c int, msg modelMessage) {
 // the answer.
 func TestAgainstModel(t *testing.T) {
 	m := newMachine(t, Options{})
-	module := assemble(scripted)
+	module := assemble(forWidth(scripted))
 	var ids [3]candid.Principal
 	for i := range ids {
 		ids[i] = install(t, m, module, nil)

@@ -18,7 +18,7 @@ import (
 // machine, only compiled code, so that every machine finds a module compiled
 // that another one uses already.
 var sharedEngine = sync.OnceValues(func() (wasm.Engine, error) {
-	return wasm.New(context.Background(), wasm.Config{Functions: hostFunctions()})
+	return wasm.New(context.Background(), wasm.Config{Functions: hostFunctions(wasm.I32), Functions64: hostFunctions(wasm.I64)})
 })
 
 // Names of the exports that the system calls (interface specification, "Entry points").

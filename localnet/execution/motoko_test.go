@@ -252,9 +252,9 @@ func waitFor(t testing.TB, cond func() bool) {
 
 func TestCertifiedData(t *testing.T) {
 	var m *Machine
-	m = newMachine(t, Options{DataCertificate: func(id candid.Principal) []byte {
+	m = newMachine(t, Options{DataCertificate: func(id candid.Principal) (certificate, certified []byte) {
 		info, _ := m.Info(id)
-		return append([]byte("cert:"), info.CertifiedData...)
+		return append([]byte("cert:"), info.CertifiedData...), info.CertifiedData
 	}})
 	id := installFile(t, m, "counter", args(t, 5))
 	wantValue(t, ask(t, m, id, "certificate", args(t)), `opt blob "636572743a"`)
@@ -279,7 +279,7 @@ func TestCertificateMatchesState(t *testing.T) {
 	var m *Machine
 	var calls atomic.Int64
 	var id candid.Principal
-	m = newMachine(t, Options{DataCertificate: func(c candid.Principal) []byte {
+	m = newMachine(t, Options{DataCertificate: func(c candid.Principal) (certificate, certified []byte) {
 		if n := calls.Add(1); n < 6 { // the state changes while the query runs
 			done := make(chan struct{})
 			arg := args(t, []byte{byte(n)})
@@ -291,7 +291,7 @@ func TestCertificateMatchesState(t *testing.T) {
 			}
 		}
 		info, _ := m.Info(c)
-		return append([]byte("cert:"), info.CertifiedData...)
+		return append([]byte("cert:"), info.CertifiedData...), info.CertifiedData
 	}})
 	id = installFile(t, m, "counter", args(t, 5))
 	wantValue(t, ask(t, m, id, "certificate", args(t)), `opt blob "636572743a03"`)
@@ -306,7 +306,7 @@ func TestCertificateInCompositeQuery(t *testing.T) {
 	var m *Machine
 	var calls atomic.Int64
 	var id candid.Principal
-	m = newMachine(t, Options{DataCertificate: func(c candid.Principal) []byte {
+	m = newMachine(t, Options{DataCertificate: func(c candid.Principal) (certificate, certified []byte) {
 		n := calls.Add(1)
 		done := make(chan struct{})
 		if err := m.Submit(Ingress{Sender: user, Canister: id, Method: "certify", Arg: args(t, []byte{byte(n)})}, func(Result) { close(done) }); err != nil {
@@ -316,7 +316,7 @@ func TestCertificateInCompositeQuery(t *testing.T) {
 			<-done
 		}
 		info, _ := m.Info(c)
-		return info.CertifiedData
+		return info.CertifiedData, info.CertifiedData
 	}})
 	id = installFile(t, m, "caller", args(t))
 	counter := installFile(t, m, "counter", args(t, 5))

@@ -1,9 +1,12 @@
 package execution
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/big"
+	"sync/atomic"
 
 	"github.com/icrelay/icrelay/candid"
 )
@@ -12,15 +15,28 @@ import (
 const candidSection = "candid:service"
 
 // Native is a canister written in Go: a part of the network itself that stands
-// where the Internet Computer has a canister that tools expect. Like the
-// management canister it has no Wasm, no controllers and no cycles of its own,
-// and its calls are executed between the messages of other canisters.
+// where the Internet Computer has a canister that tools expect, or one that
+// costs less than Wasm would (Machine.InstallNative). Like the management
+// canister it has no Wasm and no cycles of its own, and its calls are executed
+// between the messages of other canisters.
 type Native struct {
 	// Interface is its Candid interface, shown as the metadata section
 	// candid:service. As there is no module, its hash stands for the module's.
 	Interface string
 	// Methods are complete: a method that is not among them does not exist.
 	Methods map[string]NativeMethod
+
+	// Independent says that the methods take their arguments from NativeCall.Raw
+	// and run without the machine's lock: calls one at a time, queries beside
+	// them and beside each other. The state that queries read needs a lock of
+	// its own, and nothing of the machine can be used but what a NativeCall has
+	// for all.
+	Independent bool
+	// Init is called once, before anything else. May be nil.
+	Init func(call *NativeCall)
+	// Timer is called like a method when the time of NativeCall.SetTimer has
+	// come. May be nil.
+	Timer func(call *NativeCall)
 }
 
 // NativeMethod is a method of a Native.
@@ -30,20 +46,26 @@ type NativeMethod struct {
 	// Run executes a call and returns its reply or a reject. Calls run one at a
 	// time, whatever the canister, on goroutines of the machine's choice. Run must not block, nor
 	// use the Machine but through the call; the call must not be used after it.
+	// After a reject nothing must have changed.
 	Run func(call *NativeCall) ([]byte, *Reject)
 }
 
 // NativeCall is a call of a native canister's method.
 type NativeCall struct {
 	Caller candid.Principal
-	// Args are the decoded arguments.
+	// Args are the decoded arguments. Nil for natives that are independent.
 	Args []candid.Value
+	// Raw are the arguments as they came. They must not be changed, nor kept.
+	Raw []byte
 
-	m        *Machine
-	self     candid.Principal
-	ingress  bool
-	query    bool
-	attached cycles
+	m         *Machine
+	self      candid.Principal
+	ingress   bool
+	query     bool
+	nested    bool // a query that another one makes
+	attached  cycles
+	certified []byte // nil: as before
+	timer     uint64 // 0: as before
 }
 
 // Arg returns the i-th argument, the zero Value if there is none.
@@ -108,52 +130,175 @@ func (call *NativeCall) CreateCanister(args candid.Value, amount *big.Int) (cand
 	return id, nil
 }
 
-// native finds a native canister. The set never changes, so that no lock is needed.
-func (m *Machine) native(id candid.Principal) *Native { return m.opts.Natives[id] }
+// SetCertifiedData sets the canister's certified data, once the call has
+// succeeded (ic0.certified_data_set).
+func (call *NativeCall) SetCertifiedData(data [32]byte) { call.certified = data[:] }
+
+// SetTimer has Native.Timer called at a time, or as soon as possible after it,
+// instead of at the time set before (ic0.global_timer_set). It takes effect once
+// the call has succeeded.
+func (call *NativeCall) SetTimer(nanoseconds uint64) { call.timer = max(nanoseconds, 1) }
+
+// Certificate returns a certificate with the certified data that it covers: those
+// that the canister has, or had a moment ago if calls run beside this query, but
+// not older ones than the last call that has been answered left. Nil in calls,
+// and in queries that a composite query makes (ic0.data_certificate_copy).
+func (call *NativeCall) Certificate() (certificate, certified []byte) {
+	if f := call.m.opts.DataCertificate; f != nil && call.query && !call.nested {
+		return f(call.self)
+	}
+	return nil, nil
+}
+
+// nativeCanister is a Native in its place.
+type nativeCanister struct {
+	*Native
+	info      CanisterInfo // but for the certified data
+	certified atomic.Pointer[[]byte]
+}
+
+func newNativeCanister(id candid.Principal, n *Native, controllers []candid.Principal) *nativeCanister {
+	hash := sha256.Sum256([]byte(n.Interface))
+	nc := &nativeCanister{Native: n, info: CanisterInfo{
+		ID:          id,
+		Status:      StatusRunning,
+		ModuleHash:  hash[:],
+		Controllers: controllers,
+		Metadata:    map[string]Section{candidSection: {Public: true, Content: []byte(n.Interface)}},
+	}}
+	nc.certified.Store(new([]byte))
+	return nc
+}
+
+// current is what the state tree shows of it.
+func (n *nativeCanister) current() CanisterInfo {
+	info := n.info
+	info.CertifiedData = *n.certified.Load()
+	return info
+}
+
+// native finds a native canister, nil if there is none. No lock is needed: the
+// map does not change, it is replaced.
+func (m *Machine) native(id candid.Principal) *nativeCanister { return (*m.natives.Load())[id] }
+
+// addNative puts a Native in its place. The caller holds mu, unless nobody else knows m yet.
+func (m *Machine) addNative(id candid.Principal, n *Native, controllers []candid.Principal) {
+	natives := maps.Clone(*m.natives.Load())
+	nc := newNativeCanister(id, n, controllers)
+	natives[id] = nc
+	m.natives.Store(&natives)
+	if n.Init != nil {
+		call := &NativeCall{m: m, self: id, Caller: candid.ManagementCanister}
+		n.Init(call)
+		m.settleNative(nc, call)
+	}
+}
+
+// InstallNative puts a canister written in Go in the place of an empty one, for
+// good: it keeps the controllers, but nobody can stop, change or delete it. n
+// must not be in another place.
+func (m *Machine) InstallNative(ctx context.Context, id candid.Principal, n *Native) error {
+	var rej *Reject
+	err := m.do(ctx, func() {
+		c := m.canisters[id]
+		switch {
+		case c == nil && m.native(id) == nil:
+			rej = canisterNotFound(id)
+		case c == nil || c.code != nil:
+			rej = reject(icNonEmpty, "Canister %s cannot be installed because the canister is not empty.", id)
+		case c.status != StatusRunning:
+			rej = notRunning(c)
+		case c.queue.len() > 0:
+			rej = reject(icNonEmpty, "Canister %s has messages waiting.", id)
+		default:
+			delete(m.canisters, id)
+			m.addNative(id, n, c.controllers)
+			m.touch()
+		}
+	})
+	if err == nil && rej != nil {
+		err = rej
+	}
+	return err
+}
+
+// settleNative keeps what a call of a native did to what the machine has of it.
+// The caller holds mu.
+func (m *Machine) settleNative(n *nativeCanister, call *NativeCall) {
+	if call.certified != nil {
+		n.certified.Store(&call.certified)
+		m.touch()
+	}
+	if call.timer != 0 && n.Timer != nil {
+		m.alarms[n.info.ID] = call.timer
+	}
+}
+
+// ring queues the timers of natives whose time has come.
+func (m *Machine) ring(now uint64) {
+	for id, at := range m.alarms {
+		if at > now {
+			continue
+		}
+		delete(m.alarms, id)
+		n := m.native(id)
+		m.commands = append(m.commands, func() {
+			call := &NativeCall{m: m, self: id, Caller: candid.ManagementCanister}
+			m.runNative(n, call, func() ([]byte, *Reject) {
+				n.Timer(call)
+				return nil, nil
+			})
+		})
+	}
+}
+
+// runNative runs a method on the machine's goroutine, with mu held but not for
+// those who do not need it.
+func (m *Machine) runNative(n *nativeCanister, call *NativeCall, run func() ([]byte, *Reject)) *response {
+	r := &response{}
+	if n.Independent {
+		m.mu.Unlock()
+		r.reply, r.reject = run()
+		m.mu.Lock()
+	} else {
+		r.reply, r.reject = run()
+	}
+	if r.reject == nil {
+		m.settleNative(n, call)
+	}
+	return r
+}
 
 // taken reports whether there is a canister of any kind with this id.
 func (m *Machine) taken(id candid.Principal) bool {
 	return m.canisters[id] != nil || m.native(id) != nil
 }
 
-// nativeInfos are what the state tree shows of native canisters.
-func nativeInfos(natives map[candid.Principal]*Native) map[candid.Principal]CanisterInfo {
-	infos := make(map[candid.Principal]CanisterInfo, len(natives))
-	for id, n := range natives {
-		hash := sha256.Sum256([]byte(n.Interface))
-		infos[id] = CanisterInfo{
-			ID:         id,
-			Status:     StatusRunning,
-			ModuleHash: hash[:],
-			Metadata:   map[string]Section{candidSection: {Public: true, Content: []byte(n.Interface)}},
-		}
-	}
-	return infos
-}
-
 // prepare finds the method and decodes the argument.
-func (m *Machine) prepare(id candid.Principal, call *NativeCall, method string, arg []byte) (func() ([]byte, *Reject), *Reject) {
+func (m *Machine) prepare(n *nativeCanister, call *NativeCall, method string, arg []byte) (func() ([]byte, *Reject), *Reject) {
 	kind := "update"
 	if call.query {
 		kind = "query"
 	}
-	call.self = id
-	known, ok := m.native(id).Methods[method]
+	call.self, call.m, call.Raw = n.info.ID, m, arg
+	known, ok := n.Methods[method]
 	if !ok || call.query && !known.Query {
-		return nil, failure(id, methodNotFound(kind, method), 0)
+		return nil, failure(call.self, methodNotFound(kind, method), 0)
 	}
-	values, err := candid.Decode(arg, candid.Limits{})
-	if err != nil {
-		return nil, call.Trap("failed to decode call arguments: %v", err)
+	if !n.Independent {
+		values, err := candid.Decode(arg, candid.Limits{})
+		if err != nil {
+			return nil, call.Trap("failed to decode call arguments: %v", err)
+		}
+		call.Args = values
 	}
-	call.m, call.Args = m, values
 	return func() ([]byte, *Reject) { return known.Run(call) }, nil
 }
 
 // submitNative queues a call from outside, like submitManagement.
-func (m *Machine) submitNative(in Ingress, done func(Result)) error {
+func (m *Machine) submitNative(n *nativeCanister, in Ingress, done func(Result)) error {
 	call := &NativeCall{Caller: in.Sender, ingress: true}
-	run, rej := m.prepare(in.Canister, call, in.Method, in.Arg)
+	run, rej := m.prepare(n, call, in.Method, in.Arg)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -172,7 +317,7 @@ func (m *Machine) submitNative(in Ingress, done func(Result)) error {
 			r.reject = x.reject()
 		}
 		if r.reject == nil {
-			r.reply, r.reject = run()
+			r = m.runNative(n, call, run)
 		}
 		m.respond(origin{done: done}, r, cycles{})
 	})
@@ -181,13 +326,13 @@ func (m *Machine) submitNative(in Ingress, done func(Result)) error {
 }
 
 // callNative executes a canister's call, between messages.
-func (m *Machine) callNative(id candid.Principal, msg *message) {
+func (m *Machine) callNative(n *nativeCanister, msg *message) {
 	m.commands = append(m.commands, func() {
 		call := &NativeCall{Caller: msg.caller, attached: msg.cycles}
-		run, rej := m.prepare(id, call, msg.method, msg.arg)
+		run, rej := m.prepare(n, call, msg.method, msg.arg)
 		r := &response{reject: rej}
 		if rej == nil {
-			r.reply, r.reject = run()
+			r = m.runNative(n, call, run)
 		}
 		if r.reject != nil {
 			call.attached = msg.cycles // a reject returns all of them
@@ -197,13 +342,15 @@ func (m *Machine) callNative(id candid.Principal, msg *message) {
 }
 
 // queryNative evaluates a query of a native canister.
-func (m *Machine) queryNative(q queryCall) *response {
-	run, rej := m.prepare(q.callee, &NativeCall{Caller: q.caller, query: true}, q.method, q.arg)
+func (m *Machine) queryNative(n *nativeCanister, q queryCall, nested bool) *response {
+	run, rej := m.prepare(n, &NativeCall{Caller: q.caller, query: true, nested: nested}, q.method, q.arg)
 	if rej != nil {
 		return rejected(rej)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	if !n.Independent {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+	}
 	reply, rej := run()
 	return &response{reply: reply, reject: rej}
 }

@@ -117,8 +117,8 @@ func rejected(r *Reject) *response { return &response{reject: r} }
 
 // evaluate runs one query method and what it calls.
 func (q *query) evaluate(call queryCall, depth int) *response {
-	if q.m.native(call.callee) != nil {
-		return q.m.queryNative(call)
+	if n := q.m.native(call.callee); n != nil {
+		return q.m.queryNative(n, call, depth > 0)
 	}
 	code, e, rej := q.enter(call.callee, modeQuery)
 	if rej != nil {
@@ -161,7 +161,7 @@ func (q *query) evaluate(call queryCall, depth int) *response {
 	e.stable = newStable(snap.stable, q.m.limits.StableBytes)
 	if f := q.m.opts.DataCertificate; f != nil && depth == 0 {
 		e.certificate = func() []byte {
-			cert := f(call.callee)
+			cert, _ := f(call.callee)
 			if code.isStale(snap, hold) {
 				return nil
 			}

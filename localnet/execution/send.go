@@ -57,12 +57,12 @@ func (m *Machine) send(c *canister, ctx *callContext, o *outgoing) {
 		deadline: cb.deadline,
 	}
 	o.arg = nil
-	callee := m.canisters[o.callee]
+	callee, native := m.canisters[o.callee], m.native(o.callee)
 	switch {
 	case o.callee == candid.ManagementCanister:
 		m.callManagement(c, msg)
-	case m.native(o.callee) != nil:
-		m.callNative(o.callee, msg)
+	case native != nil:
+		m.callNative(native, msg)
 	case callee == nil:
 		m.respond(msg.origin, &response{reject: canisterNotFound(o.callee)}, o.cycles)
 	default:

@@ -24,23 +24,24 @@ func systemAPI() []systemFunction {
 	return slices.Concat(messageAPI, callAPI, cyclesAPI, stableAPI, canisterAPI, costAPI)
 }
 
-// hostFunctions is the System API for canisters with a 32-bit memory.
-func hostFunctions() []wasm.HostFunction {
+// hostFunctions is the System API for canisters whose addresses are of the given type.
+func hostFunctions(address wasm.ValueType) []wasm.HostFunction {
 	fs := systemAPI()
 	out := make([]wasm.HostFunction, 0, len(fs))
 	for _, f := range fs {
-		out = append(out, f.host())
+		out = append(out, f.host(address))
 	}
 	return out
 }
 
-func (f systemFunction) host() wasm.HostFunction {
-	narrowResult := f.results != "" && f.results != "l"
+func (f systemFunction) host(address wasm.ValueType) wasm.HostFunction {
+	results := valueTypes(f.results, address)
+	narrowResult := len(results) > 0 && results[0] == wasm.I32
 	call, modes, name := f.call, f.modes, f.name
 	return wasm.HostFunction{
 		Module: "ic0",
 		Name:   f.name,
-		Type:   wasm.FuncType{Params: valueTypes(f.params), Results: valueTypes(f.results)},
+		Type:   wasm.FuncType{Params: valueTypes(f.params, address), Results: results},
 		Call: func(c *wasm.Call, s []uint64) error {
 			e := c.Env.(*env)
 			if e.mode&modes == 0 {
@@ -63,12 +64,15 @@ func (f systemFunction) host() wasm.HostFunction {
 	}
 }
 
-func valueTypes(letters string) []wasm.ValueType {
+func valueTypes(letters string, address wasm.ValueType) []wasm.ValueType {
 	out := make([]wasm.ValueType, 0, len(letters))
 	for _, l := range letters {
-		if l == 'l' {
+		switch l {
+		case 'l':
 			out = append(out, wasm.I64)
-		} else {
+		case 'I':
+			out = append(out, address)
+		default:
 			out = append(out, wasm.I32)
 		}
 	}

@@ -30,8 +30,8 @@ var callAPI = []systemFunction{
 		e.pending = &outgoing{
 			callee: callee,
 			method: string(name),
-			reply:  closure{uint32(s[4]), uint32(s[5])}, // #nosec G115 -- 32-bit parameters
-			reject: closure{uint32(s[6]), uint32(s[7])}, // #nosec G115 -- 32-bit parameters
+			reply:  closure{s[4], s[5]},
+			reject: closure{s[6], s[7]},
 		}
 		return nil
 	}},
@@ -42,7 +42,7 @@ var callAPI = []systemFunction{
 		if e.pending.cleanup != nil {
 			return violated("ic0.call_on_cleanup can be called at most once between `ic0.call_new` and `ic0.call_perform`")
 		}
-		e.pending.cleanup = &closure{uint32(s[0]), uint32(s[1])} // #nosec G115 -- 32-bit parameters
+		e.pending.cleanup = &closure{s[0], s[1]}
 		return nil
 	}},
 	{"call_data_append", "II", "", modeCalls, func(e *env, s []uint64) error {

@@ -93,7 +93,7 @@ func costOfKey(name string, curves uint64) func(e *env, s []uint64) error {
 		if err != nil {
 			return err
 		}
-		dst, err := e.bytesAt(name, s[3], 16)
+		dst, err := e.writableAt(name, s[3], 16)
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (e *env) check32() error {
 }
 
 func (e *env) stableRead(name string, dst, offset, size uint64) error {
-	to, err := e.bytesAt(name, dst, size)
+	to, err := e.writableAt(name, dst, size)
 	if err != nil {
 		return &trapped{"heap out of bounds"}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/localnet/wasm"
 )
 
 // specModes is the table of the interface specification, "Overview of imports":
@@ -119,13 +120,13 @@ func TestSystemAPIIsComplete(t *testing.T) {
 func everywhere(f systemFunction) string {
 	wasmType := func(letters string) string {
 		var out []string
-		for _, t := range valueTypes(letters) {
+		for _, t := range valueTypes(letters, wasm.I32) {
 			out = append(out, t.String())
 		}
 		return strings.Join(out, " ")
 	}
 	var body strings.Builder
-	for _, p := range valueTypes(f.params) {
+	for _, p := range valueTypes(f.params, wasm.I32) {
 		fmt.Fprintf(&body, "  %v.const 0\n", p)
 	}
 	fmt.Fprintf(&body, "  call $%s\n", f.name)

@@ -43,10 +43,11 @@ func (m *Machine) watchHeartbeat(c *canister) {
 
 // due queues the tasks whose time has come.
 func (m *Machine) due() {
-	if len(m.timers) == 0 && len(m.beating) == 0 && len(m.deadlines) == 0 {
+	if len(m.timers) == 0 && len(m.alarms) == 0 && len(m.beating) == 0 && len(m.deadlines) == 0 {
 		return
 	}
 	now := m.now.nanos()
+	m.ring(now)
 	for _, c := range sortedByID(m.timers) {
 		if c.timer <= now {
 			// Deactivated once scheduled (interface specification, "Global timer").
@@ -72,6 +73,9 @@ func (m *Machine) pause() time.Duration {
 	next := ^uint64(0)
 	for _, c := range m.timers {
 		next = min(next, c.timer)
+	}
+	for _, at := range m.alarms {
+		next = min(next, at)
 	}
 	for _, c := range m.beating {
 		next = min(next, uint64(c.beat.UnixNano())) // #nosec G115 -- after 1970

@@ -16,15 +16,15 @@ type Options struct {
 	// Now is the clock that canisters see. Default: time.Now.
 	Now func() time.Time
 	// DataCertificate returns the certificate that a query of this canister may
-	// hand out: one that covers the canister's certified data as Info reports it
-	// at the time of the call. It is called on the query's own goroutine, only
+	// hand out, and the certified data that it covers: those that Info reports
+	// at the time of the call, or that it reports a moment later. It is called on the query's own goroutine, only
 	// when a canister asks, and may call Info. Nil: no certificates.
-	DataCertificate func(canister candid.Principal) []byte
+	DataCertificate func(canister candid.Principal) (certificate, certified []byte)
 	// RootKey is the DER form of the network's root key, for ic0.root_key_copy. May be nil.
 	RootKey []byte
 	// Subnet is what ic0.subnet_self_copy answers. Default: the management canister's sibling of an all-zero key.
 	Subnet candid.Principal
-	// Natives are canisters written in Go. The map must not change any more.
+	// Natives are canisters written in Go that are there from the start.
 	Natives map[candid.Principal]*Native
 	// Limits bound what canisters may use. Zero fields take their defaults.
 	Limits Limits

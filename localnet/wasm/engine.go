@@ -33,14 +33,14 @@ type Module interface {
 
 // Instance is a module's memory, globals and tables. One goroutine at a time may use it.
 type Instance interface {
-	// Invoke runs an entry of type () -> (), or a table entry of type (i32) -> (),
+	// Invoke runs an entry of type () -> (), or a table entry that takes an address,
 	// until it returns, traps, fails in a host function or exhausts the budget,
 	// and reports the instructions used in any case. The instance stays usable;
 	// its state is then whatever the code left behind (see Image).
 	Invoke(ctx context.Context, entry Entry, env any, budget Budget) (instructions uint64, err error)
 	// Has reports whether there is such an exported function.
 	Has(export string) bool
-	// Memory is the memory in use. It is valid until the memory grows.
+	// Memory is the memory in use, to be read. It is valid until the memory grows.
 	Memory() []byte
 	// Resize changes the memory in use. What is added is not cleared.
 	Resize(pages uint64) error
@@ -56,7 +56,7 @@ type Entry struct {
 	Start  bool // the start function instead
 	// Callback: the table's entry Index with the argument Arg instead.
 	Callback   bool
-	Index, Arg uint32
+	Index, Arg uint64 // both of 32 bits in a module with a 32-bit memory
 }
 
 // Budget bounds one invocation. Zero fields do not bound.
@@ -131,12 +131,24 @@ type Call struct {
 // callHost is the engine's side of a Call.
 type callHost interface {
 	Memory() []byte
+	wrote(offset, size uint64)
 	charge(n uint64)
 	used() uint64
 }
 
-// Memory is the memory in use. It is valid until the memory grows.
+// Memory is the memory in use, to be read. It is valid until the memory grows.
 func (c *Call) Memory() []byte { return c.host.Memory() }
+
+// Writable is the given part of the memory, to be written to, or false if it is
+// not all there.
+func (c *Call) Writable(offset, size uint64) ([]byte, bool) {
+	m := c.host.Memory()
+	if offset > uint64(len(m)) || size > uint64(len(m))-offset {
+		return nil, false
+	}
+	c.host.wrote(offset, size)
+	return m[offset : offset+size : offset+size], true
+}
 
 // Charge takes instructions off the budget, for work done on the module's behalf.
 func (c *Call) Charge(n uint64) { c.host.charge(n) }
@@ -146,12 +158,21 @@ func (c *Call) Instructions() uint64 { return c.host.used() }
 
 // Config of an engine.
 type Config struct {
-	// Functions can be imported, and nothing else.
-	Functions []HostFunction
+	// Functions can be imported, and nothing else: Functions by modules with a
+	// 32-bit memory or none, Functions64 by those with a 64-bit memory.
+	Functions   []HostFunction
+	Functions64 []HostFunction
 	// MaxPages bounds the memory of an instance; 0 means 16384 (1 GiB).
 	MaxPages uint32
 	// Keep is how many modules stay compiled that nobody uses; 0 means 8.
 	Keep int
+}
+
+func (c *Config) maxPages() uint32 {
+	if c.MaxPages == 0 {
+		return 1 << 14
+	}
+	return c.MaxPages
 }
 
 // checkImports refuses imports that are not there or are of another type.

@@ -114,14 +114,18 @@ func TestCopyChanged(t *testing.T) {
 		for g := range changed {
 			want += min(grain, len(src)-g*grain)
 		}
-		if n := copyChanged(dst, src); n != want || !bytes.Equal(dst, src) {
+		if n := copyChanged(dst, src, nil, nil, 0, func(int) {}); n != want || !bytes.Equal(dst, src) {
 			t.Fatalf("%d bytes copied, expected %d", n, want)
 		}
 	}
 }
 
 func TestModulesAreCompiledOnce(t *testing.T) {
-	e := newEngine(t, Config{Keep: 1}).(*wazeroEngine)
+	e, err := newWazero(context.Background(), Config{Keep: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
 	compile := func(text string) Module {
 		t.Helper()
 		m, err := e.Compile(context.Background(), assemble(text))

@@ -18,6 +18,9 @@ const (
 	opGlobalSet          = 0x24
 	opMemorySize         = 0x3f
 	opMemoryGrow         = 0x40
+	opI32Store           = 0x36
+	opI32Store8          = 0x3a
+	opI64Store32         = 0x3e
 	opI32Const           = 0x41
 	opI64Const           = 0x42
 	opI64LtS             = 0x53
@@ -27,6 +30,12 @@ const (
 	opI32Add             = 0x6a
 	opI32Sub             = 0x6b
 	opI32Shl             = 0x74
+	opI32WrapI64         = 0xa7
+	opI64Eqz             = 0x50
+	opI64GtU             = 0x56
+	opI32Or              = 0x72
+	opI64Or              = 0x84
+	opI64Add             = 0x7c
 	opI64Sub             = 0x7d
 	opI64ShrU            = 0x88
 	opI64ExtendI32U      = 0xad
@@ -50,6 +59,10 @@ const (
 	fcTableCopy  = 14
 	fcTableGrow  = 15
 	fcTableFill  = 17
+
+	// Of the prefix 0xfd.
+	fdStore     = 11
+	fdStoreLane = 88
 )
 
 // instruction is one decoded instruction, as far as anybody looks at it.
@@ -57,6 +70,8 @@ type instruction struct {
 	op    byte
 	sub   uint32 // behind a prefix
 	index uint32 // of the function that call, return_call and ref.func name
+	// offset of a load or store.
+	offset uint64
 }
 
 // instruction reads one instruction with its immediates (core specification,
@@ -89,11 +104,9 @@ func (r *reader) instruction() instruction {
 	case op >= opLocalGet && op <= 0x26:
 		r.u32()
 	case op >= 0x28 && op <= 0x3e:
-		r.memarg()
+		in.offset = r.memarg()
 	case op == opMemorySize, op == opMemoryGrow:
-		if r.byte() != 0 {
-			r.fail("multiple memories")
-		}
+		r.memoryIndex()
 	case op == opI32Const:
 		r.sleb(32)
 	case op == opI64Const:
@@ -116,24 +129,33 @@ func (r *reader) instruction() instruction {
 	return in
 }
 
-func (r *reader) memarg() {
+func (r *reader) memoryIndex() {
+	if r.byte() != 0 {
+		r.fail("multiple memories")
+	}
+}
+
+func (r *reader) memarg() (offset uint64) {
 	if align := r.u32(); align >= 32 {
 		r.fail("malformed alignment")
 	}
-	r.u32()
+	if r.memory64 {
+		return r.u64()
+	}
+	return uint64(r.u32())
 }
 
 func (r *reader) prefixFC(sub uint32) {
 	switch {
 	case sub <= 7:
 	case sub == fcMemoryFill:
-		r.byte()
+		r.memoryIndex()
 	case sub == fcMemoryInit:
 		r.u32()
-		r.byte()
+		r.memoryIndex()
 	case sub == fcMemoryCopy:
-		r.byte()
-		r.byte()
+		r.memoryIndex()
+		r.memoryIndex()
 	case sub == fcTableInit, sub == fcTableCopy:
 		r.u32()
 		r.u32()

@@ -10,6 +10,9 @@ package wasm
 // upper bound, but the same for the same work, never decreasing, and no code
 // can run on without it. Bulk memory instructions charge by their length.
 //
+// With a 64-bit memory nothing is counted, that the engine does; stores are
+// marked instead (rewrite64.go).
+//
 // When the slice in the fuel global is used up the code calls refuel, and the
 // host decides (Budget). A function that calls nothing only charges: whoever
 // runs for long comes through a loop or a call.
@@ -18,6 +21,7 @@ type meter struct {
 	code  []byte
 	slots []slot
 	scope []int // index into slots for each open block
+	marks bool  // the function marks what it stores
 }
 
 // slot collects the instructions of one place that charges.
@@ -28,7 +32,7 @@ type slot struct {
 
 // function returns the size-less new body of one function.
 func (m *meter) function(raw body, params int) ([]byte, error) {
-	r := &reader{b: raw.code, base: raw.base}
+	r := &reader{b: raw.code, base: raw.base, memory64: m.wide}
 	groups := r.count()
 	locals := uint64(params) // #nosec G115 -- at most 1000
 	header := r.off
@@ -49,6 +53,7 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 	m.slots = append(m.slots[:0], slot{at: -1})
 	m.scope = append(m.scope[:0], 0)
 	calls, bulk, n := false, false, 0
+	m.marks = false
 	for len(m.scope) > 0 {
 		from := r.off
 		in := r.instruction()
@@ -68,7 +73,11 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 		case opLoop:
 			m.scope = append(m.scope, len(m.slots))
 			m.code = append(m.code, text...)
-			m.slots = append(m.slots, slot{at: m.charge(tmp, true)})
+			if m.wide {
+				m.slots = append(m.slots, slot{})
+			} else {
+				m.slots = append(m.slots, slot{at: m.charge(tmp, true)})
+			}
 		case opEnd:
 			m.scope = m.scope[:len(m.scope)-1]
 			m.code = append(m.code, text...)
@@ -91,6 +100,9 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 		case opPrefixFC:
 			bulk = m.prefixFC(in.sub, text, tmp) || bulk
 		default:
+			if m.wide {
+				m.markStore(in, text, tmp)
+			}
 			m.code = append(m.code, text...)
 		}
 		if (in.op == opMemorySize || in.op == opMemoryGrow) && m.memory == nil {
@@ -106,6 +118,9 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 	if r.more() {
 		r.fail("instructions behind the end of the function")
 		return nil, r.err
+	}
+	if m.wide {
+		return m.assemble64(groups, declared), nil
 	}
 	return m.assemble(groups, declared, tmp, calls, bulk), nil
 }
@@ -158,7 +173,7 @@ func (m *meter) store(c []byte, tmp uint32, check bool) []byte {
 	c = append(c, opLocalGet)
 	c = appendU32(c, tmp)
 	c = append(c, opI64Const, 0, opI64LtS, opIf, blockVoid, opCall)
-	c = appendU32(c, m.refuel)
+	c = appendU32(c, m.own)
 	return append(c, opEnd)
 }
 
@@ -172,6 +187,10 @@ func (m *meter) prefixFC(sub uint32, text []byte, tmp uint32) bool {
 	case fcTableInit, fcTableCopy, fcTableGrow, fcTableFill:
 		m.impure = true
 	case fcMemoryInit, fcMemoryCopy, fcMemoryFill:
+		if m.wide {
+			m.markBulk(sub, tmp)
+			break
+		}
 		// The length is on top of the stack.
 		c := append(m.code, opLocalTee)
 		c = appendU32(c, tmp+1)

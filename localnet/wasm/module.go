@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"crypto/sha256"
+	"slices"
 )
 
 // ValueType is a WebAssembly value type by its code in the binary format.
@@ -103,13 +104,13 @@ type Info struct {
 }
 
 // Module64Error reports a module that addresses its memory with 64 bits, which
-// this build cannot run.
+// this build cannot run. Its text is for the person who built the module.
 type Module64Error struct{}
 
 func (*Module64Error) Error() string {
-	return "the module uses a 64-bit memory (wasm64), which this build cannot run: " +
-		"build the canister with classical orthogonal persistence (a 32-bit memory), " +
-		"or this program with the tag wasm64"
+	return "the module has a 64-bit memory (wasm64), which this build cannot run. " +
+		"Either compile the canister for 32 bits: moc --legacy-persistence, or with the npm package motoko compiler.gcFlags('classicOP'). " +
+		"Or build this program with -tags wasm64, which needs cgo (CGO_ENABLED=1)"
 }
 
 type limits struct {
@@ -131,6 +132,7 @@ type parsed struct {
 	imports  []uint32 // type indices
 	funcs    []uint32 // type indices
 	tables   [][]byte
+	tables64 []bool // which have 64-bit indices
 	memory   *limits
 	globals  []global
 	start    *uint32
@@ -186,7 +188,7 @@ func parse(binary []byte) (*parsed, error) {
 		id := r.byte()
 		size := r.u32()
 		base := r.off
-		s := &reader{b: r.bytes(size), base: base}
+		s := &reader{b: r.bytes(size), base: base, memory64: p.info.Memory64}
 		if r.err != nil {
 			break
 		}
@@ -341,7 +343,8 @@ func (p *parsed) tableSection(s *reader) {
 		if s.err == nil && t != FuncRef && t != ExternRef {
 			s.fail("table type 0x%x is not supported", byte(t))
 		}
-		l, _ := s.limits(false)
+		l, is64 := s.limits()
+		p.tables64 = append(p.tables64, is64)
 		if entries += l.min; s.err == nil && entries > maxTableSize {
 			s.fail("tables of %d entries, at most %d are allowed", entries, maxTableSize)
 		}
@@ -353,24 +356,27 @@ func (p *parsed) tableSection(s *reader) {
 }
 
 // limits reads the limits of a table or memory and whether they are of 64 bits.
-func (r *reader) limits(allow64 bool) (limits, bool) {
+func (r *reader) limits() (limits, bool) {
 	flags := r.byte()
+	if r.err == nil && flags&^0x05 != 0 {
+		r.fail("limits with flags 0x%x are not supported", flags)
+	}
 	if r.err != nil {
 		return limits{}, false
 	}
-	if flags&^0x05 != 0 || (flags&4 != 0 && !allow64) {
-		r.fail("limits with flags 0x%x are not supported", flags)
-		return limits{}, false
+	is64 := flags&4 != 0
+	number := func() uint64 {
+		if is64 {
+			return r.u64()
+		}
+		return uint64(r.u32())
 	}
-	if flags&4 != 0 {
-		return limits{}, true
-	}
-	l := limits{min: uint64(r.u32())}
+	l := limits{min: number()}
 	if flags&1 != 0 {
 		l.hasMax = true
-		l.max = uint64(r.u32())
+		l.max = number()
 	}
-	return l, false
+	return l, is64
 }
 
 func (p *parsed) memorySection(s *reader) {
@@ -382,17 +388,17 @@ func (p *parsed) memorySection(s *reader) {
 	if n == 0 {
 		return
 	}
-	l, is64 := s.limits(true)
+	l, is64 := s.limits()
+	p.info.Memory64 = is64
+	possible := uint64(1 << 16)
 	if is64 {
-		p.info.Memory64 = true
-		s.off = len(s.b)
-		return
+		possible = 1 << 48
 	}
 	if !l.hasMax {
-		l.max = 1 << 16
+		l.max = possible
 	}
-	if s.err == nil && (l.min > 1<<16 || l.max > 1<<16 || l.min > l.max) {
-		s.fail("memory of %d to %d pages, at most 65536 are possible", l.min, l.max)
+	if s.err == nil && (l.min > possible || l.max > possible || l.min > l.max) {
+		s.fail("memory of %d to %d pages, at most %d are possible", l.min, l.max, possible)
 	}
 	p.memory = &l
 	p.info.MinPages, p.info.MaxPages = l.min, l.max
@@ -523,8 +529,8 @@ func (p *parsed) codeSection(s *reader) {
 }
 
 func (p *parsed) finish() error {
-	if p.info.Memory64 {
-		return &Module64Error{}
+	if !p.info.Memory64 && slices.Contains(p.tables64, true) {
+		return invalid("a table with 64-bit indices and a 32-bit memory are not supported")
 	}
 	if len(p.bodies) != len(p.funcs) {
 		return invalid("%d functions are declared, %d have a body", len(p.funcs), len(p.bodies))

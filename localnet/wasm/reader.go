@@ -22,7 +22,9 @@ type reader struct {
 	b    []byte
 	off  int
 	base int // offset of b in the module, for error texts
-	err  error
+	// memory64: instructions address the memory with 64 bits.
+	memory64 bool
+	err      error
 }
 
 func (r *reader) fail(format string, args ...any) {
@@ -73,6 +75,23 @@ func (r *reader) u32() uint32 {
 				return 0
 			}
 			return uint32(v)
+		}
+	}
+	r.fail("integer representation too long")
+	return 0
+}
+
+// u64 reads an unsigned LEB128 number of at most 64 bits.
+func (r *reader) u64() uint64 {
+	var v uint64
+	for shift := 0; shift < 70; shift += 7 {
+		c := r.byte()
+		if shift == 63 && c > 1 {
+			break
+		}
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v
 		}
 	}
 	r.fail("integer representation too long")

@@ -13,20 +13,25 @@ const (
 	exportMemory   = reserved + "memory"
 	exportGlobal   = reserved + "global"
 	exportGrow     = reserved + "grow"
+	exportCards    = reserved + "cards"
 	exportCallback = reserved + "callback"
 	exportStart    = reserved + "start"
 	hostModule     = "icrelay"
 	hostRefuel     = "refuel"
+	hostGrow       = "grow"
 )
 
 // rewritten is a module ready to be compiled, and what was found on the way.
 type rewritten struct {
-	info    Info
-	binary  []byte
-	globals []int // indices of the mutable globals, each exported as exportGlobal+index
-	memory  bool
-	table   bool
-	start   bool
+	info        Info
+	binary      []byte
+	globals     []int       // indices of the mutable globals, each exported as exportGlobal+index
+	globalTypes []ValueType // of these
+	memory      bool
+	table       bool
+	start       bool
+	// cards: stores are marked (rewrite64.go).
+	cards bool
 	// impure modules change tables while they run. As the Internet Computer sets
 	// up a fresh instance for each message, such changes must not outlast one.
 	impure bool
@@ -39,6 +44,14 @@ func rewrite(binary []byte, maxPages uint64) (*rewritten, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.info.Memory64 {
+		return nil, &Module64Error{}
+	}
+	return p.rewrite(len(binary), maxPages)
+}
+
+// rewrite does the work of the functions rewrite and rewrite64 for a module of the given size.
+func (p *parsed) rewrite(size int, maxPages uint64) (*rewritten, error) {
 	if p.memory != nil {
 		if p.memory.min > maxPages {
 			return nil, invalid("the module's memory starts with %d pages, at most %d are allowed", p.memory.min, maxPages)
@@ -52,14 +65,21 @@ func rewrite(binary []byte, maxPages uint64) (*rewritten, error) {
 	}
 	w := &writer{
 		parsed:  p,
-		out:     append(make([]byte, 0, len(binary)+len(binary)/4), magic[:]...),
-		refuel:  uint32(len(p.imports)), // #nosec G115 -- bounded by the size of the module
+		out:     append(make([]byte, 0, size+size/4), magic[:]...),
+		own:     uint32(len(p.imports)), // #nosec G115 -- bounded by the size of the module
 		fuel:    uint32(len(p.globals)), // #nosec G115 -- at most maxGlobals
 		typBase: uint32(len(p.types)),   // #nosec G115 -- at most maxTypes
+		wide:    p.info.Memory64,
+		address: I32,
 	}
-	w.pages = w.fuel + 1
-	w.next = w.refuel + 1 + uint32(len(p.funcs)) // #nosec G115 -- at most maxFunctions
-	w.grow = w.next
+	w.next = w.own + 1 + uint32(len(p.funcs)) // #nosec G115 -- at most maxFunctions
+	if w.wide {
+		w.address = I64
+		w.pages, w.grow, w.mark = w.fuel, w.own, w.next
+		w.cardPages = cardPages(w.memory.max)
+	} else {
+		w.pages, w.grow = w.fuel+1, w.next
+	}
 	return w.module()
 }
 
@@ -69,12 +89,18 @@ type writer struct {
 	out []byte
 
 	typBase uint32 // of the added types
-	refuel  uint32 // function: the budget is used up
+	own     uint32 // function: the import added, refuel (the budget is used up) or with a 64-bit memory grow
 	grow    uint32 // function: memory.grow
+	mark    uint32 // function: marks a range of memory, with a 64-bit memory
 	next    uint32 // first function behind the module's own
-	fuel    uint32 // global: what is left of the slice, i64
-	pages   uint32 // global: pages of memory in use, i32
+	fuel    uint32 // global: what is left of the slice, i64; none with a 64-bit memory
+	pages   uint32 // global: pages of memory in use, of the address type
 	impure  bool
+
+	wide      bool // a 64-bit memory
+	address   ValueType
+	cardPages uint64
+	unmarked  bool // there are stores that nobody marks
 }
 
 // The added types, behind the module's own.
@@ -84,6 +110,7 @@ const (
 	typeCallback
 	typeEntry
 	addedTypes
+	typeMark = typeCallback
 )
 
 func (w *writer) section(id byte, content []byte) {
@@ -109,9 +136,7 @@ func (w *writer) module() (*rewritten, error) {
 		w.section(4, b)
 	}
 	if w.memory != nil {
-		b := appendU32([]byte{1, 1}, uint32(w.memory.min)) // #nosec G115 -- at most 65536
-		b = appendU32(b, uint32(w.memory.max))             // #nosec G115 -- at most 65536
-		w.section(5, b)
+		w.section(5, w.memoryContent())
 	}
 	w.section(6, w.globalContent(res))
 	w.section(7, w.exportContent(res))
@@ -132,6 +157,7 @@ func (w *writer) module() (*rewritten, error) {
 	res.binary = w.out
 	res.info = w.info
 	res.impure = w.impure
+	res.cards = w.wide && !w.unmarked
 	return res, nil
 }
 
@@ -140,25 +166,29 @@ func (w *writer) typeContent() []byte {
 	for _, t := range w.rawTypes {
 		b = append(b, t...)
 	}
-	i32 := byte(I32)
-	b = append(b, 0x60, 0, 0)           // typeVoid
-	b = append(b, 0x60, 1, i32, 1, i32) // typeGrow
-	b = append(b, 0x60, 2, i32, i32, 0) // typeCallback
-	return append(b, 0x60, 1, i32, 0)   // typeEntry
+	addr := byte(w.address)
+	b = append(b, 0x60, 0, 0)             // typeVoid
+	b = append(b, 0x60, 1, addr, 1, addr) // typeGrow
+	b = append(b, 0x60, 2, addr, addr, 0) // typeCallback and typeMark
+	return append(b, 0x60, 1, addr, 0)    // typeEntry
 }
 
 func (w *writer) importContent() []byte {
-	b := appendU32(nil, w.refuel+1)
+	b := appendU32(nil, w.own+1)
 	for i, im := range w.info.Imports {
 		b = appendName(b, im.Module)
 		b = appendName(b, im.Name)
 		b = append(b, byte(KindFunc))
 		b = appendU32(b, w.imports[i])
 	}
+	name, typ := hostRefuel, w.typBase+typeVoid
+	if w.wide {
+		name, typ = hostGrow, w.typBase+typeGrow
+	}
 	b = appendName(b, hostModule)
-	b = appendName(b, hostRefuel)
+	b = appendName(b, name)
 	b = append(b, byte(KindFunc))
-	return appendU32(b, w.typBase+typeVoid)
+	return appendU32(b, typ)
 }
 
 // added counts the functions that rewriting appends.
@@ -178,7 +208,9 @@ func (w *writer) functionContent(res *rewritten) []byte {
 	for _, t := range w.funcs {
 		b = appendU32(b, t)
 	}
-	if res.memory {
+	if w.wide {
+		b = appendU32(b, w.typBase+typeMark)
+	} else if res.memory {
 		b = appendU32(b, w.typBase+typeGrow)
 	}
 	if res.table {
@@ -189,7 +221,7 @@ func (w *writer) functionContent(res *rewritten) []byte {
 
 func (w *writer) globalContent(res *rewritten) []byte {
 	n := w.fuel + 1
-	if res.memory {
+	if res.memory && !w.wide {
 		n++
 	}
 	b := appendU32(nil, n)
@@ -198,9 +230,15 @@ func (w *writer) globalContent(res *rewritten) []byte {
 		if g.mutable {
 			m = 1
 			res.globals = append(res.globals, i)
+			res.globalTypes = append(res.globalTypes, g.typ)
 		}
 		b = append(b, byte(g.typ), m)
 		b = append(b, g.init...)
+	}
+	if w.wide {
+		b = append(b, byte(I64), 1, opI64Const)
+		b = appendS64(b, int64(w.memory.min)) // #nosec G115 -- at most 65536
+		return append(b, opEnd)
 	}
 	b = append(b, byte(I64), 1, opI64Const, 0, opEnd)
 	if res.memory {
@@ -230,11 +268,18 @@ func (w *writer) exportContent(res *rewritten) []byte {
 	for _, g := range res.globals {
 		add(exportGlobal+strconv.Itoa(g), KindGlobal, uint32(g)) // #nosec G115 -- at most maxGlobals
 	}
-	add(exportFuel, KindGlobal, w.fuel)
 	next := w.next
+	if w.wide {
+		add(exportCards, KindMemory, 1)
+		next++
+	} else {
+		add(exportFuel, KindGlobal, w.fuel)
+	}
 	if res.memory {
 		add(exportPages, KindGlobal, w.pages)
 		add(exportMemory, KindMemory, 0)
+	}
+	if res.memory && !w.wide {
 		add(exportGrow, KindFunc, next)
 		next++
 	}
@@ -286,15 +331,29 @@ func (w *writer) codeContent(res *rewritten) ([]byte, error) {
 		b = appendU32(b, uint32(len(code))) // #nosec G115 -- a few bytes
 		b = append(b, code...)
 	}
-	if res.memory {
+	if w.wide {
+		add(w.markCode())
+	} else if res.memory {
 		add(w.growCode())
 	}
 	if res.table {
-		c := []byte{0, opLocalGet, 1, opLocalGet, 0, opCallIndirect}
+		c := []byte{0, opLocalGet, 1, opLocalGet, 0}
+		if w.wide && !w.tables64[0] {
+			c = append(c, opI32WrapI64)
+		}
+		c = append(c, opCallIndirect)
 		c = appendU32(c, w.typBase+typeEntry)
 		add(append(c, 0, opEnd))
 	}
 	return b, nil
+}
+
+func (w *writer) memoryContent() []byte {
+	if w.wide {
+		return w.memories64()
+	}
+	b := appendU32([]byte{1, 1}, uint32(w.memory.min)) // #nosec G115 -- at most 65536
+	return appendU32(b, uint32(w.memory.max))          // #nosec G115 -- at most 65536
 }
 
 // growCode is the body of what memory.grow becomes: it hands out pages that the

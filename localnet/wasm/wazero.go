@@ -2,14 +2,11 @@ package wasm
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -22,11 +19,7 @@ type wazeroEngine struct {
 	runtime   wazero.Runtime
 	functions map[string]FuncType
 	maxPages  uint32
-	keep      int
-
-	mu      sync.Mutex
-	modules map[[32]byte]*wazeroModule
-	idle    []*wazeroModule // compiled and used by nobody, oldest first
+	shelf
 }
 
 var (
@@ -35,20 +28,11 @@ var (
 	_ Instance = (*wazeroInstance)(nil)
 )
 
-// New returns the engine of this build.
-func New(ctx context.Context, cfg Config) (Engine, error) {
+func newWazero(ctx context.Context, cfg Config) (*wazeroEngine, error) {
 	e := &wazeroEngine{
 		functions: make(map[string]FuncType, len(cfg.Functions)),
-		maxPages:  cfg.MaxPages,
-		keep:      cfg.Keep,
-		modules:   make(map[[32]byte]*wazeroModule),
-	}
-	if e.maxPages == 0 {
-		e.maxPages = 1 << 14
-	}
-	e.maxPages = min(e.maxPages, 1<<16-1)
-	if e.keep == 0 {
-		e.keep = 8
+		maxPages:  min(cfg.maxPages(), 1<<16-1),
+		shelf:     newShelf(cfg.Keep),
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2|experimental.CoreFeaturesTailCall|experimental.CoreFeaturesExtendedConst).
@@ -119,23 +103,7 @@ func (e *wazeroEngine) Close() error { return e.runtime.Close(context.Background
 
 // Compile implements Engine.
 func (e *wazeroEngine) Compile(ctx context.Context, binary []byte) (Module, error) {
-	hash := sha256.Sum256(binary)
-	e.mu.Lock()
-	m, ok := e.modules[hash]
-	if !ok {
-		m = &wazeroModule{engine: e, hash: hash}
-		e.modules[hash] = m
-	}
-	m.refs++
-	e.idle = slices.DeleteFunc(e.idle, func(x *wazeroModule) bool { return x == m })
-	e.mu.Unlock()
-
-	m.once.Do(func() { m.err = m.compile(ctx, binary) })
-	if m.err != nil {
-		m.Release()
-		return nil, m.err
-	}
-	return m, nil
+	return e.get(ctx, binary, func() shelved { return &wazeroModule{engine: e} })
 }
 
 // cloneSections lets go of the binary that the sections alias.
@@ -174,13 +142,10 @@ func (m *wazeroModule) compile(ctx context.Context, binary []byte) (err error) {
 }
 
 type wazeroModule struct {
-	engine *wazeroEngine
-	hash   [32]byte
-	once   sync.Once
+	place
 	rewritten
-	code wazero.CompiledModule
-	err  error
-	refs int // guarded by engine.mu
+	engine *wazeroEngine
+	code   wazero.CompiledModule
 }
 
 // Info implements Module.
@@ -190,27 +155,9 @@ func (m *wazeroModule) Info() *Info { return &m.info }
 func (m *wazeroModule) Pure() bool { return !m.impure }
 
 // Release implements Module.
-func (m *wazeroModule) Release() {
-	e := m.engine
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	m.refs--
-	if m.refs > 0 {
-		return
-	}
-	if m.err != nil {
-		e.drop(m)
-		return
-	}
-	e.idle = append(e.idle, m)
-	if len(e.idle) > e.keep {
-		e.drop(e.idle[0])
-		e.idle = slices.Delete(e.idle, 0, 1)
-	}
-}
+func (m *wazeroModule) Release() { m.engine.release(m) }
 
-func (e *wazeroEngine) drop(m *wazeroModule) {
-	delete(e.modules, m.hash)
+func (m *wazeroModule) free() {
 	if m.code != nil {
 		_ = m.code.Close(context.Background()) // frees memory only
 	}
@@ -269,7 +216,7 @@ func (i *wazeroInstance) Invoke(ctx context.Context, entry Entry, env any, budge
 	case entry.Start:
 		name = exportStart
 	case entry.Callback:
-		name, args = exportCallback, append(args, uint64(entry.Index), uint64(entry.Arg))
+		name, args = exportCallback, append(args, entry.Index, entry.Arg)
 	}
 	f := i.functions[name]
 	if f == nil {
@@ -331,6 +278,8 @@ var trapKinds = map[string]TrapKind{
 
 // used is the number of instructions of this invocation so far.
 func (i *wazeroInstance) used() uint64 { return i.spent + i.given - i.fuel.Get() } // fuel may be negative: the sum wraps back
+
+func (i *wazeroInstance) wrote(uint64, uint64) {}
 
 func (i *wazeroInstance) charge(n uint64) { i.fuel.Set(i.fuel.Get() - min(n, 1<<60)) }
 

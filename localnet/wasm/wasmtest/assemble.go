@@ -3,7 +3,7 @@
 // The text is one item a line, without nesting; ";" starts a comment:
 //
 //	import ic0 msg_reply () ()        functions come first
-//	memory 1 4                        minimum, optional maximum
+//	memory 1 4                        minimum, optional maximum; memory64 makes memory and tables 64-bit
 //	table 3
 //	global $n i32 mut 0
 //	data 16 "hello\n"
@@ -44,6 +44,7 @@ type assembler struct {
 	body      *function
 	depth     int
 	fixups    []func()
+	wide      bool // memory64
 }
 
 type function struct {
@@ -178,16 +179,20 @@ func (a *assembler) line(w []string) {
 		a.add(2, u32(b, a.typeIndex(w[3], w[4])))
 		a.functions["$"+w[2]] = a.imports
 		a.imports++
-	case "memory", "table":
+	case "memory", "memory64", "table":
 		b := []byte{}
-		sec := 5
+		sec, flags := 5, byte(0)
 		if w[0] == "table" {
 			b, sec = append(b, 0x70), 4
 		}
+		a.wide = a.wide || w[0] == "memory64"
+		if a.wide {
+			flags = 4
+		}
 		if len(w) > 2 {
-			b = u32(u32(append(b, 1), unsigned(number(w[1]))), unsigned(number(w[2])))
+			b = u32(u32(append(b, flags|1), unsigned(number(w[1]))), unsigned(number(w[2])))
 		} else {
-			b = u32(append(b, 0), unsigned(number(w[1])))
+			b = u32(append(b, flags), unsigned(number(w[1])))
 		}
 		a.add(sec, b)
 	case "global":
@@ -209,11 +214,11 @@ func (a *assembler) line(w []string) {
 		}
 		a.add(6, append(b, 0x0b))
 	case "data":
-		b := s64([]byte{0, 0x41}, number(w[1]))
+		b := a.address([]byte{0}, w[1])
 		a.add(11, str(append(b, 0x0b), w[2]))
 	case "elem":
 		a.later(func() {
-			b := append(s64([]byte{0, 0x41}, number(w[1])), 0x0b)
+			b := append(a.address([]byte{0}, w[1]), 0x0b)
 			b = u32(b, len(w)-2)
 			for _, f := range w[2:] {
 				b = u32(b, a.function(f))
@@ -234,6 +239,14 @@ func (a *assembler) line(w []string) {
 	default:
 		panic("unknown item")
 	}
+}
+
+// address appends a constant of the type that the module has for addresses.
+func (a *assembler) address(b []byte, n string) []byte {
+	if a.wide {
+		return s64(append(b, 0x42), number(n))
+	}
+	return s64(append(b, 0x41), number(n))
 }
 
 func (a *assembler) later(f func()) { a.fixups = append(a.fixups, f) }

@@ -1,0 +1,318 @@
+package localnet
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/localnet/echo"
+	"github.com/icrelay/icrelay/localnet/execution"
+)
+
+const (
+	counterModule    = "execution/testdata/counter.wasm"
+	motokoEchoModule = "../e2e/canisters/echo/echo.wasm"
+)
+
+// wasmMachine is a machine with a Motoko canister in it that has a memory of
+// at least some size.
+func wasmMachine(b *testing.B, size uint64) (*execution.Machine, candid.Principal) {
+	b.Helper()
+	m := execution.New(execution.Options{})
+	b.Cleanup(func() { _ = m.Close() })
+	id, err := m.CreateCanister([]candid.Principal{controllerOfAll})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := m.Install(b.Context(), id, execution.ModeInstall, readFile(b, counterModule), natArg(b, 1), controllerOfAll); err != nil {
+		b.Fatal(err)
+	}
+	for wasmMemory(b, m, id) < size {
+		submitTo(b, m, id, "grow", natArg(b, 256))
+	}
+	b.ReportMetric(float64(wasmMemory(b, m, id))/1e6, "MB")
+	return m, id
+}
+
+const controllerOfAll = candid.Principal("\x01\x02\x03controller\x02")
+
+func natArg(t testing.TB, n int) []byte {
+	t.Helper()
+	arg, err := candid.NewBuilder().Add(candid.NatType, n).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arg
+}
+
+func submitTo(t testing.TB, m *execution.Machine, id candid.Principal, method string, arg []byte) {
+	t.Helper()
+	done := make(chan execution.Result, 1)
+	if err := m.Submit(execution.Ingress{Sender: controllerOfAll, Canister: id, Method: method, Arg: arg}, func(r execution.Result) { done <- r }); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-done; r.Reject != nil {
+		t.Fatal(r.Reject)
+	}
+}
+
+// wasmMemory is the size of a canister's memory, as the management canister says.
+func wasmMemory(t testing.TB, m *execution.Machine, id candid.Principal) uint64 {
+	t.Helper()
+	arg, err := candid.NewBuilder().Add(candid.RecordOf(candid.Field{Label: "canister_id", Type: candid.PrincipalType}), candid.Fields{"canister_id": id}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.Query(context.Background(), controllerOfAll, candid.ManagementCanister, "canister_status", arg)
+	if r.Reject != nil {
+		t.Fatal(r.Reject)
+	}
+	values, err := candid.Decode(r.Reply, candid.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, ok := values[0].Field("memory_metrics").Field("wasm_memory_size").Uint64()
+	if !ok {
+		t.Fatal("canister_status does not tell the size of the memory")
+	}
+	return size
+}
+
+// BenchmarkWasmQuery is the execution of a query of a Motoko canister of 3 MB.
+func BenchmarkWasmQuery(b *testing.B) {
+	m, id := wasmMachine(b, 3_000_000)
+	arg := candid.EncodeEmpty()
+	for b.Loop() {
+		if r := m.Query(context.Background(), controllerOfAll, id, "get", arg); r.Reject != nil {
+			b.Fatal(r.Reject)
+		}
+	}
+}
+
+// BenchmarkWasmUpdate is the execution of an update of a Motoko canister of 3 MB.
+func BenchmarkWasmUpdate(b *testing.B) {
+	m, id := wasmMachine(b, 3_000_000)
+	arg := candid.EncodeEmpty()
+	for b.Loop() {
+		submitTo(b, m, id, "inc", arg)
+	}
+}
+
+// pollBench is a network with a canister that echoes, a client and a gateway.
+type pollBench struct {
+	network  *Network
+	client   *ic.Client
+	id       candid.Principal
+	gateway  ic.Identity
+	user     ic.Identity
+	sequence uint64
+}
+
+func newPollBench(b *testing.B, install func(n *Network, id candid.Principal) error) *pollBench {
+	b.Helper()
+	network, err := Start(b.Context(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = network.Close() })
+	p := &pollBench{network: network}
+	if p.id, err = network.CreateCanister(); err != nil {
+		b.Fatal(err)
+	}
+	if err := install(network, p.id); err != nil {
+		b.Fatal(err)
+	}
+	verifier, err := ic.NewVerifier(network.RootKey())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if p.client, err = ic.NewClient(ic.Options{URL: network.URL(), Verifier: verifier}); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.client.Close)
+	for _, identity := range []*ic.Identity{&p.gateway, &p.user} {
+		if *identity, err = ic.NewEd25519Identity(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	p.call(b, "ws_open", candid.EncodeOpenArgs(1, p.gateway.Principal()))
+	return p
+}
+
+func (p *pollBench) call(b *testing.B, method string, arg []byte) {
+	b.Helper()
+	reply, err := p.client.Call(b.Context(), p.user, p.id, method, arg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if text, refused, err := candid.DecodeResult(reply); err != nil || refused {
+		b.Fatal(text, err)
+	}
+}
+
+// message sends {text = ...}, which both canisters take.
+func (p *pollBench) message(b *testing.B) {
+	b.Helper()
+	p.sequence++
+	content, err := candid.NewBuilder().Add(candid.RecordOf(candid.Field{Label: "text", Type: candid.TextType}),
+		candid.Fields{"text": strings.Repeat("x", 100)}).Bytes()
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.call(b, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
+		ClientKey:   candid.ClientKey{Principal: p.user.Principal(), Nonce: 1},
+		SequenceNum: p.sequence, Timestamp: nanoseconds(time.Now()), Content: content}))
+}
+
+// poll is what a gateway does: sign, ask, decode.
+func (p *pollBench) poll(b *testing.B, nonce uint64, want int) {
+	reply, err := p.client.Query(b.Context(), p.gateway, p.id, "ws_get_messages", candid.EncodeGetMessagesArgs(nonce))
+	if err != nil {
+		b.Fatal(err)
+	}
+	batch, _, _, err := candid.DecodeOutputMessages(reply)
+	if err != nil || len(batch.Messages) != want {
+		b.Fatalf("%d messages, want %d: %v", len(batch.Messages), want, err)
+	}
+}
+
+func builtinEcho(n *Network, id candid.Principal) error {
+	return n.InstallBuiltin(context.Background(), id, echo.New())
+}
+
+func motokoEcho(b *testing.B) func(n *Network, id candid.Principal) error {
+	return func(n *Network, id candid.Principal) error {
+		return n.Install(context.Background(), id, readFile(b, motokoEchoModule), candid.EncodeEmpty())
+	}
+}
+
+// BenchmarkGetMessages polls over HTTP, the gateway's side of it included: with
+// -cpu 1 both share one core. Of the messages queued a poll gets none, the last
+// one, or the last 50.
+func BenchmarkGetMessages(b *testing.B) {
+	for _, canister := range []struct {
+		name    string
+		install func(n *Network, id candid.Principal) error
+	}{{"builtin", builtinEcho}, {"motoko", motokoEcho(b)}} {
+		const queued = 500
+		b.Run(canister.name, func(b *testing.B) {
+			p := newPollBench(b, canister.install)
+			for range queued - 1 { // beside the open message
+				p.message(b)
+			}
+			for _, messages := range []int{0, 1, 50} {
+				b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						p.poll(b, uint64(queued-messages), messages)
+					}
+					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "polls/s")
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkEcho sends messages, one after the other, and polls each: three
+// certificates are made for it at most, one verified.
+func BenchmarkEcho(b *testing.B) {
+	p := newPollBench(b, builtinEcho)
+	signed := p.network.certifier.height.Load()
+	for b.Loop() {
+		p.message(b)
+		p.poll(b, p.sequence, 1)
+	}
+	b.ReportMetric(float64(p.network.certifier.height.Load()-signed)/float64(b.N), "signatures/op")
+}
+
+// TestIdleCanister: a canister that nobody uses takes less than 1 MB beside its
+// own memory, its compiled code included.
+func TestIdleCanister(t *testing.T) {
+	const most = 1 << 20
+	module := readFile(t, counterModule)
+	for name, distinct := range map[string]bool{"of one module": false, "each of its own module": true} {
+		t.Run(name, func(t *testing.T) {
+			m := execution.New(execution.Options{Limits: execution.Limits{IdleAfter: time.Millisecond}})
+			t.Cleanup(func() {
+				if err := m.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			var own uint64
+			install := func(n int) {
+				code := module
+				if distinct {
+					code = withSection(module, n)
+				}
+				id, err := m.CreateCanister([]candid.Principal{controllerOfAll})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := m.Install(t.Context(), id, execution.ModeInstall, code, natArg(t, 1), controllerOfAll); err != nil {
+					t.Fatal(err)
+				}
+				submitTo(t, m, id, "inc", candid.EncodeEmpty())
+				if r := m.Query(t.Context(), controllerOfAll, id, "get", candid.EncodeEmpty()); r.Reject != nil {
+					t.Fatal(r.Reject)
+				}
+				own += wasmMemory(t, m, id)
+			}
+			const canisters = 16
+			install(0) // what all share
+			heap, resident := memoryInUse(t)
+			own = 0
+			for n := range canisters {
+				install(n + 1)
+			}
+			var heapEach, residentEach int64
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // until the instances are freed
+				m.Tick()
+				heapNow, residentNow := memoryInUse(t)
+				heapEach = (heapNow - heap - int64(own)) / canisters
+				residentEach = (residentNow - resident - int64(own)) / canisters
+				if heapEach < most && residentEach < most || time.Now().After(end) {
+					break
+				}
+			}
+			t.Logf("beside a memory of %d bytes: %d bytes on the heap, %d resident", own/canisters, heapEach, residentEach)
+			if heapEach >= most || residentEach >= most {
+				t.Errorf("beside its memory a canister takes %d bytes on the heap, %d resident, want less than %d", heapEach, residentEach, most)
+			}
+		})
+	}
+}
+
+// withSection adds a custom section, which makes it another module.
+func withSection(module []byte, n int) []byte {
+	section := append([]byte{0, 6, 1, 'n'}, binary.BigEndian.AppendUint32(nil, uint32(n))...)
+	return append(append([]byte{}, module...), section...)
+}
+
+// memoryInUse is what lives on the heap, and what the process has of the
+// system's memory where that can be read (0 elsewhere).
+func memoryInUse(t *testing.T) (heap, resident int64) {
+	t.Helper()
+	runtime.GC()
+	debug.FreeOSMemory()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if columns := strings.Fields(string(text)); len(columns) > 1 {
+			pages, err := strconv.ParseInt(columns[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resident = pages * int64(os.Getpagesize())
+		}
+	}
+	return int64(stats.HeapAlloc), resident
+}

@@ -1,0 +1,149 @@
+package wasm
+
+// Modules with a 64-bit memory are rewritten less and more. Less, because their
+// engine counts instructions itself, and memory.grow, which is rare, is a host
+// function. More, because the memories that the Motoko compiler's runtime system
+// builds up start at four megabytes and go into the hundreds: to compare all of it
+// after each message would cost milliseconds.
+//
+// So there is a second memory, the cards, of one byte for each grain of the
+// first, and each store sets the byte of the grain where it begins. A store that
+// begins in one grain may end in the next, by spill bytes at most; whoever reads the
+// cards looks at those, too. Both bounds checks stay the engine's: an address
+// outside of the memory marks something or traps, and then the store itself traps.
+//
+// Stores of the vector instructions are not marked. Modules that have some are
+// compared as a whole.
+const (
+	grainBits = 12
+	spill     = 16
+)
+
+// rewrite64 is rewrite for modules with a 64-bit memory.
+func rewrite64(binary []byte, maxPages uint64) (*rewritten, error) {
+	p, err := parse(binary)
+	if err != nil {
+		return nil, err
+	}
+	if !p.info.Memory64 {
+		return nil, invalid("the module has no 64-bit memory")
+	}
+	return p.rewrite(len(binary), maxPages)
+}
+
+// cardPages is how many pages the cards for so many pages of memory take.
+func cardPages(pages uint64) uint64 { return (pages*(PageSize/grain) + PageSize) / PageSize }
+
+func (w *writer) memories64() []byte {
+	b := appendU64([]byte{2, 5}, w.memory.min)
+	b = appendU64(b, w.memory.max)
+	b = append(b, 1)
+	b = appendU64(b, w.cardPages)
+	return appendU64(b, w.cardPages)
+}
+
+// Locals that are added to a function that stores, behind its own.
+const (
+	localAddress = iota // i64
+	localI64
+	localMore // i64
+	localI32
+	localLess // i32
+	localF32
+	localF64
+)
+
+var addedLocals = []byte{3, byte(I64), 2, byte(I32), 1, byte(F32), 1, byte(F64)}
+
+const addedLocalGroups = 4
+
+// storeLocals gives the local for the value of each store instruction from i32.store on.
+var storeLocals = [...]uint32{localI32, localI64, localF32, localF64, localI32, localI32, localI64, localI64, localI64}
+
+// markStore writes the code in front of a store, if it is one.
+func (m *meter) markStore(in instruction, text []byte, tmp uint32) {
+	if in.op == opPrefixFD && (in.sub == fdStore || in.sub >= fdStoreLane && in.sub <= fdStoreLane+3) {
+		m.unmarked = true
+	}
+	if in.op < opI32Store || in.op > opI64Store32 {
+		return
+	}
+	m.marks = true
+	value := storeLocals[in.op-opI32Store]
+	m.local(opLocalSet, tmp, value)
+	m.local(opLocalTee, tmp, localAddress)
+	if in.offset != 0 {
+		m.code = append(m.code, opI64Const)
+		m.code = appendS64(m.code, int64(in.offset)) // #nosec G115 -- the same bits
+		m.code = append(m.code, opI64Add)
+	}
+	m.code = append(m.code, opI64Const, grainBits, opI64ShrU, opI32WrapI64, opI32Const, 1)
+	m.code = append(m.code, opI32Store8, 0x40, 1, 0) // in memory 1
+	m.local(opLocalGet, tmp, localAddress)
+	m.local(opLocalGet, tmp, value)
+}
+
+// markBulk writes the code in front of a bulk instruction. Its operands are an
+// address, a source or a value, and a length.
+func (m *meter) markBulk(sub, tmp uint32) {
+	m.marks = true
+	source, length := uint32(localMore), uint32(localI64)
+	switch sub {
+	case fcMemoryFill:
+		source = localLess
+	case fcMemoryInit:
+		source, length = localLess, localI32
+	}
+	m.local(opLocalSet, tmp, length)
+	m.local(opLocalSet, tmp, source)
+	m.local(opLocalTee, tmp, localAddress)
+	m.local(opLocalGet, tmp, length)
+	if length == localI32 {
+		m.code = append(m.code, opI64ExtendI32U)
+	}
+	m.code = append(m.code, opCall)
+	m.code = appendU32(m.code, m.mark)
+	m.local(opLocalGet, tmp, localAddress)
+	m.local(opLocalGet, tmp, source)
+	m.local(opLocalGet, tmp, length)
+}
+
+func (m *meter) local(op byte, tmp, local uint32) {
+	m.code = append(m.code, op)
+	m.code = appendU32(m.code, tmp+local)
+}
+
+func (m *meter) assemble64(groups uint32, declared []byte) []byte {
+	out := make([]byte, 0, len(m.code)+len(declared)+24)
+	if m.marks {
+		out = append(appendU32(out, groups+addedLocalGroups), declared...)
+		out = append(out, addedLocals...)
+	} else {
+		out = append(appendU32(out, groups), declared...)
+	}
+	return append(out, m.code...)
+}
+
+// markCode is the body of the function that marks a range. A range that cannot
+// be one of any memory is left to the instruction that it belongs to.
+func (w *writer) markCode() []byte {
+	const start, length = 0, 1
+	c := []byte{0}
+	c = append(c, opLocalGet, length, opI64Eqz)
+	c = append(c, opLocalGet, start, opLocalGet, length, opI64Or, opI64Const)
+	c = appendS64(c, 1<<44)
+	c = append(c, opI64GtU, opI32Or, opIf, blockVoid, opReturn, opEnd)
+
+	c = append(c, opLocalGet, start, opI64Const, grainBits, opI64ShrU, opI32WrapI64, opI32Const, 1)
+	c = append(c, opLocalGet, start, opLocalGet, length, opI64Add, opI64Const, 1, opI64Sub, opI64Const, grainBits, opI64ShrU)
+	c = append(c, opLocalGet, start, opI64Const, grainBits, opI64ShrU, opI64Sub, opI64Const, 1, opI64Add, opI32WrapI64)
+	return append(c, opPrefixFC, fcMemoryFill, 1, opEnd)
+}
+
+func appendU64(b []byte, v uint64) []byte {
+	for v >= 0x80 {
+		b = append(b, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(b, byte(v))
+}
