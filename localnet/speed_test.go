@@ -39,7 +39,6 @@ func wasmMachine(b *testing.B, size uint64) (*execution.Machine, candid.Principa
 	for wasmMemory(b, m, id) < size {
 		submitTo(b, m, id, "grow", natArg(b, 256))
 	}
-	b.ReportMetric(float64(wasmMemory(b, m, id))/1e6, "MB")
 	return m, id
 }
 
@@ -96,6 +95,7 @@ func BenchmarkWasmQuery(b *testing.B) {
 			b.Fatal(r.Reject)
 		}
 	}
+	b.ReportMetric(float64(wasmMemory(b, m, id))/1e6, "MB")
 }
 
 // BenchmarkWasmUpdate is the execution of an update of a Motoko canister of 3 MB.
@@ -105,6 +105,7 @@ func BenchmarkWasmUpdate(b *testing.B) {
 	for b.Loop() {
 		submitTo(b, m, id, "inc", arg)
 	}
+	b.ReportMetric(float64(wasmMemory(b, m, id))/1e6, "MB")
 }
 
 // pollBench is a network with a canister that echoes, a client and a gateway.
@@ -159,8 +160,8 @@ func (p *pollBench) call(b *testing.B, method string, arg []byte) {
 	}
 }
 
-// message sends {text = ...}, which both canisters take.
-func (p *pollBench) message(b *testing.B) {
+// nextMessage is the argument of the next ws_message, of {text = ...}, which both canisters take.
+func (p *pollBench) nextMessage(b *testing.B) []byte {
 	b.Helper()
 	p.sequence++
 	content, err := candid.NewBuilder().Add(candid.RecordOf(candid.Field{Label: "text", Type: candid.TextType}),
@@ -168,9 +169,24 @@ func (p *pollBench) message(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p.call(b, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
+	return candid.EncodeMessageArgs(candid.WebsocketMessage{
 		ClientKey:   candid.ClientKey{Principal: p.user.Principal(), Nonce: 1},
-		SequenceNum: p.sequence, Timestamp: nanoseconds(time.Now()), Content: content}))
+		SequenceNum: p.sequence, Timestamp: nanoseconds(time.Now()), Content: content})
+}
+
+// fill queues messages, past HTTP.
+func (p *pollBench) fill(b *testing.B, messages int) {
+	b.Helper()
+	done := make(chan execution.Result, 1)
+	for range messages {
+		in := execution.Ingress{Sender: p.user.Principal(), Canister: p.id, Method: "ws_message", Arg: p.nextMessage(b)}
+		if err := p.network.Machine().Submit(in, func(r execution.Result) { done <- r }); err != nil {
+			b.Fatal(err)
+		}
+		if r := <-done; r.Reject != nil {
+			b.Fatal(r.Reject)
+		}
+	}
 }
 
 // poll is what a gateway does: sign, ask, decode.
@@ -199,21 +215,24 @@ func motokoEcho(b *testing.B) func(n *Network, id candid.Principal) error {
 // -cpu 1 both share one core. Of the messages queued a poll gets none, the last
 // one, or the last 50.
 func BenchmarkGetMessages(b *testing.B) {
-	for _, canister := range []struct {
+	canisters := []struct {
 		name    string
+		queued  int
 		install func(n *Network, id candid.Principal) error
-	}{{"builtin", builtinEcho}, {"motoko", motokoEcho(b)}} {
-		const queued = 500
-		b.Run(canister.name, func(b *testing.B) {
-			p := newPollBench(b, canister.install)
-			for range queued - 1 { // beside the open message
-				p.message(b)
-			}
+	}{
+		{"builtin", 500, builtinEcho},
+		{"builtin", 100_000, builtinEcho},
+		{"motoko", 500, motokoEcho(b)},
+		{"motoko", 5_000, motokoEcho(b)},
+	}
+	for _, c := range canisters {
+		b.Run(fmt.Sprintf("%s/queued=%d", c.name, c.queued), func(b *testing.B) {
+			p := newPollBench(b, c.install)
+			p.fill(b, c.queued-1) // beside the open message
 			for _, messages := range []int{0, 1, 50} {
 				b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
-					b.ReportAllocs()
 					for b.Loop() {
-						p.poll(b, uint64(queued-messages), messages)
+						p.poll(b, uint64(c.queued-messages), messages)
 					}
 					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "polls/s")
 				})
@@ -222,13 +241,13 @@ func BenchmarkGetMessages(b *testing.B) {
 	}
 }
 
-// BenchmarkEcho sends messages, one after the other, and polls each: three
-// certificates are made for it at most, one verified.
+// BenchmarkEcho sends messages, one after the other, verifies the reply to each
+// and polls its echo.
 func BenchmarkEcho(b *testing.B) {
 	p := newPollBench(b, builtinEcho)
 	signed := p.network.certifier.height.Load()
 	for b.Loop() {
-		p.message(b)
+		p.call(b, "ws_message", p.nextMessage(b))
 		p.poll(b, p.sequence, 1)
 	}
 	b.ReportMetric(float64(p.network.certifier.height.Load()-signed)/float64(b.N), "signatures/op")

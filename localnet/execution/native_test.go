@@ -3,8 +3,15 @@ package execution
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"math/big"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +123,180 @@ func TestNative(t *testing.T) {
 		wantReject(t, manage(t, m, user, "provisional_create_canister_with_cycles", provisionalArgs, candid.Fields{"specified_id": nativeID}),
 			2, "IC0205", "already installed")
 	})
+}
+
+// tally is an independent native: it counts what it gets, certifies the number,
+// and counts to a hundred more a second after a call.
+type tally struct {
+	count   atomic.Uint64
+	between atomic.Int32 // calls under way
+}
+
+func (c *tally) native() *Native {
+	root := func() (r [32]byte) {
+		binary.BigEndian.PutUint64(r[:], c.count.Load())
+		return r
+	}
+	return &Native{
+		Interface:   "service : { add : (nat) -> () }",
+		Independent: true,
+		Init:        func(call *NativeCall) { call.SetCertifiedData(root()) },
+		Timer: func(call *NativeCall) {
+			c.count.Add(100)
+			call.SetCertifiedData(root())
+		},
+		Methods: map[string]NativeMethod{
+			"add": {Run: func(call *NativeCall) ([]byte, *Reject) {
+				if c.between.Add(1) != 1 {
+					return nil, call.Trap("calls run beside each other")
+				}
+				defer c.between.Add(-1)
+				n, err := candid.DecodeNat(call.Raw)
+				if err != nil || call.Args != nil {
+					call.SetCertifiedData([32]byte{0xff})
+					return nil, call.Trap("%v", err)
+				}
+				c.count.Add(n)
+				call.SetCertifiedData(root())
+				call.SetTimer(call.Time() + 1e9)
+				return candid.EncodeEmpty(), nil
+			}},
+			"certificate": {Query: true, Run: func(call *NativeCall) ([]byte, *Reject) {
+				certificate, certified := call.Certificate()
+				if !bytes.Equal(certificate, certified) {
+					return nil, call.Trap("certificate of other data")
+				}
+				if certificate == nil {
+					return candid.EncodeText("none"), nil
+				}
+				return candid.EncodeNat(binary.BigEndian.Uint64(certified)), nil
+			}},
+			// It can only end if queries run beside each other and beside calls.
+			"meet": {Query: true, Run: func(call *NativeCall) ([]byte, *Reject) {
+				c.count.Add(1)
+				for end := time.Now().Add(5 * time.Second); c.count.Load() < 1000; {
+					if time.Now().After(end) {
+						return nil, call.Trap("alone")
+					}
+					runtime.Gosched()
+				}
+				return candid.EncodeEmpty(), nil
+			}},
+		},
+	}
+}
+
+func TestInstallNative(t *testing.T) {
+	clock := newClock()
+	var m *Machine
+	m = newMachine(t, Options{Now: clock.now, Limits: Limits{Queries: 8}, DataCertificate: func(id candid.Principal) (certificate, certified []byte) {
+		info, _ := m.Info(id)
+		return info.CertifiedData, info.CertifiedData
+	}})
+	ctx := context.Background()
+	caller := installFile(t, m, "caller", args(t))
+	id, err := m.CreateCanister([]candid.Principal{user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := &tally{}
+	version := m.Version()
+	if err := m.InstallNative(ctx, id, state.native()); err != nil {
+		t.Fatal(err)
+	}
+	certified := func() uint64 {
+		info, _ := m.Info(id)
+		return binary.BigEndian.Uint64(info.CertifiedData)
+	}
+	t.Run("the state tree", func(t *testing.T) {
+		info, ok := m.Info(id)
+		if !ok || len(info.CertifiedData) != 32 || len(info.Controllers) != 1 || info.Status != StatusRunning || len(info.ModuleHash) != 32 || m.Version() == version {
+			t.Errorf("info %+v, %v", info, ok)
+		}
+		if ids := m.Canisters(); len(ids) != 2 || !slices.Contains(ids, id) {
+			t.Errorf("canisters %q", ids)
+		}
+		if next, err := m.CreateCanister(nil); err != nil || next == id {
+			t.Errorf("another canister: %s, %v", next, err)
+		}
+	})
+	t.Run("calls", func(t *testing.T) {
+		version := m.Version()
+		wantValue(t, submit(t, m, id, "add", args(t, 5)), "")
+		if certified() != 5 || m.Version() == version {
+			t.Errorf("%d is certified", certified())
+		}
+		wantReject(t, submit(t, m, id, "add", []byte("what")), 5, "IC0503", "")
+		if certified() != 5 {
+			t.Errorf("after a trap %d is certified", certified())
+		}
+		wantValue(t, ask(t, m, id, "certificate", args(t)), "5")
+		wantValue(t, submit(t, m, id, "certificate", args(t)), `"none"`)
+		wantReject(t, ask(t, m, id, "add", args(t, 5)), 5, "IC0536", "no query method 'add'")
+	})
+	t.Run("of a canister", func(t *testing.T) {
+		wantValue(t, submit(t, m, caller, "raw", args(t, id, "add", args(t, 2))), `blob "`+hex.EncodeToString(candid.EncodeEmpty())+`"`)
+		wantValue(t, ask(t, m, id, "certificate", args(t)), "7")
+	})
+	t.Run("timer", func(t *testing.T) {
+		clock.advance(999 * time.Millisecond)
+		m.Tick()
+		wantReject(t, submit(t, m, id, "none", nil), 5, "IC0536", "")
+		if certified() != 7 {
+			t.Errorf("too early: %d", certified())
+		}
+		clock.advance(time.Millisecond)
+		m.Tick()
+		waitFor(t, func() bool { return certified() == 107 })
+		clock.advance(time.Hour) // once only
+		m.Tick()
+		wantReject(t, submit(t, m, id, "none", nil), 5, "IC0536", "")
+		if certified() != 107 {
+			t.Errorf("it went off again: %d", certified())
+		}
+	})
+	t.Run("queries beside each other and beside calls", func(t *testing.T) {
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() { wantValue(t, ask(t, m, id, "meet", args(t)), "") })
+		}
+		waitFor(t, func() bool { return state.count.Load() == 107+4 })
+		wantValue(t, submit(t, m, id, "add", args(t, 1000)), "")
+		group.Wait()
+	})
+	t.Run("refused", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			id   candid.Principal
+			want string
+		}{
+			"not empty":    {caller, "IC0514"},
+			"a native":     {id, "IC0514"},
+			"no canister":  {canisterID(99), "IC0301"},
+			"not running":  {stoppedCanister(t, m), "IC0508"},
+			"the manager":  {candid.ManagementCanister, "IC0301"},
+			"not a number": {"nobody", "IC0301"},
+		} {
+			var rej *Reject
+			if err := m.InstallNative(ctx, c.id, state.native()); !errors.As(err, &rej) || rej.ErrorCode != c.want {
+				t.Errorf("%s: %v, want %s", name, err, c.want)
+			}
+		}
+		for _, method := range []string{"stop_canister", "uninstall_code", "delete_canister", "canister_status"} {
+			wantReject(t, manage(t, m, user, method, idArg, candid.Fields{"canister_id": id}), 5, "IC0512", "")
+		}
+	})
+}
+
+func stoppedCanister(t *testing.T, m *Machine) candid.Principal {
+	t.Helper()
+	id, err := m.CreateCanister([]candid.Principal{user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Stop(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 func TestLogFilter(t *testing.T) {
