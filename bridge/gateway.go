@@ -23,7 +23,15 @@ type Options struct {
 	Info      Info   // served at /info; routes and principal are filled in
 	Web       string // folder served at /, "" for none
 	Log       *slog.Logger
-	Now       func() time.Time // for certificates and expiries; time.Now if nil
+
+	// FirstMessageDelay is the least time between the handshake and the first
+	// message to a client. The stock client fetches the root key of a network
+	// that is not mainnet in the background, and gives up on a message that it
+	// verifies before: a network that answers within milliseconds is too fast
+	// for it.
+	FirstMessageDelay time.Duration
+
+	Now func() time.Time // for certificates and expiries; time.Now if nil
 }
 
 // A Gateway is an http.Handler that accepts WebSockets. Stop ends it.
@@ -38,8 +46,11 @@ type Gateway struct {
 	log       *slog.Logger
 	now       func() time.Time
 	handshake []byte
-	upgrader  websocket.Upgrader
-	count     counters
+
+	firstMessageDelay time.Duration
+
+	upgrader websocket.Upgrader
+	count    counters
 
 	ctx     context.Context // ends when the gateway must not wait any longer
 	cancel  context.CancelFunc
@@ -81,9 +92,12 @@ func New(o Options) (*Gateway, error) {
 		log:       o.Log,
 		now:       o.Now,
 		handshake: candid.EncodeHandshake(o.Principal),
-		upgrader:  newUpgrader(),
-		sessions:  make(map[*session]struct{}),
-		hubs:      make(map[candid.Principal]*hub),
+
+		firstMessageDelay: o.FirstMessageDelay,
+
+		upgrader: newUpgrader(),
+		sessions: make(map[*session]struct{}),
+		hubs:     make(map[candid.Principal]*hub),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil

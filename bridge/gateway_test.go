@@ -465,6 +465,30 @@ func TestGreetingLost(t *testing.T) {
 	}
 }
 
+// The stock client needs a moment after the handshake; a refusal does not wait.
+func TestFirstMessageDelay(t *testing.T) {
+	const delay = 200 * time.Millisecond
+	b := newBench(t, func(o *Options, _ *testCanister) { o.FirstMessageDelay = delay })
+	start := time.Now()
+	p := b.open()
+	if took := time.Since(start); took < delay {
+		t.Errorf("the first message came after %s", took)
+	}
+	start = time.Now()
+	b.canister.send(p.key, []byte("x"))
+	p.message()
+	if took := time.Since(start); took > delay {
+		t.Errorf("the second message took %s", took)
+	}
+	start = time.Now()
+	q := b.dial()
+	q.write([]byte("not CBOR"))
+	q.closed(CloseMalformed, "CBOR")
+	if took := time.Since(start); took > delay {
+		t.Errorf("the refusal took %s", took)
+	}
+}
+
 // A message that stalls holds up those more than a window behind it.
 func TestWindowIsADistance(t *testing.T) {
 	const size = 4

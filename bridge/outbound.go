@@ -21,8 +21,26 @@ type outbound struct {
 	ping    bool         // a ping is due
 	pinger  *time.Timer  // makes the next ping due
 	end     *CloseReason // set once: nothing is queued after it
+	held    *time.Timer  // ends the time for which frames are held back
 	writing bool         // a writer goroutine runs
 	writer  sync.WaitGroup
+}
+
+// hold keeps what is pushed from now on for a while. A close ends the hold.
+func (o *outbound) hold(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = time.AfterFunc(d, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.held = nil
+		if len(o.frames) > 0 && o.end == nil {
+			o.startWriter()
+		}
+	})
 }
 
 // push queues one binary frame. false means that the client reads too slowly:
@@ -38,7 +56,9 @@ func (o *outbound) push(frame []byte) bool {
 	}
 	o.frames = append(o.frames, frame)
 	o.bytes += len(frame)
-	o.startWriter()
+	if o.held == nil {
+		o.startWriter()
+	}
 	return true
 }
 
@@ -80,9 +100,18 @@ func (o *outbound) close(reason CloseReason, dropWaiting bool) bool {
 		o.frames, o.bytes = nil, 0
 	}
 	o.end = &reason
+	o.stopHolding()
 	_ = o.conn.SetReadDeadline(time.Now().Add(closeFlush + closeLinger))
 	o.startWriter()
 	return true
+}
+
+// stopHolding must be called with mu held.
+func (o *outbound) stopHolding() {
+	if o.held != nil {
+		o.held.Stop()
+		o.held = nil
+	}
 }
 
 // closing reports whether close was called.
@@ -103,6 +132,7 @@ func (o *outbound) stop() {
 		o.pinger.Stop()
 		o.pinger = nil
 	}
+	o.stopHolding()
 	if o.end == nil {
 		o.end = &CloseReason{Code: CloseNormal} // whatever is pushed from now on goes nowhere
 	}
@@ -167,16 +197,17 @@ func (o *outbound) take() (frame []byte, kind int) {
 	case o.ping:
 		o.ping = false
 		return nil, websocket.PingMessage
-	case len(o.frames) > 0:
+	case len(o.frames) > 0 && o.held == nil:
 		frame = o.frames[0]
 		o.frames[0] = nil
-		o.frames = o.frames[1:]
+		if o.frames = o.frames[1:]; len(o.frames) == 0 {
+			o.frames = nil
+		}
 		o.bytes -= len(frame)
 		return frame, websocket.BinaryMessage
 	case o.end != nil:
 		return o.end.frame(), websocket.CloseMessage // writing stays true: it is the last
 	}
-	o.frames = nil
 	o.writing = false
 	return nil, nothing
 }

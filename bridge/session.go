@@ -65,6 +65,8 @@ func newSession(g *Gateway, conn *websocket.Conn) *session {
 func (s *session) run(ctx context.Context) {
 	limits := s.gateway.limits
 	s.out.push(s.gateway.handshake)
+	s.out.flush()
+	s.out.hold(s.gateway.firstMessageDelay)
 	s.opening = time.AfterFunc(limits.OpenTimeout, func() {
 		s.end(CloseReason{CloseOpenTimeout, fmt.Sprintf("no message of the canister within %s of the handshake", limits.OpenTimeout)})
 	})

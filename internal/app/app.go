@@ -65,7 +65,10 @@ func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 		Polling:   polling(cfg.Gateway.Polling),
 		Info:      network.info(),
 		Web:       cfg.Gateway.Web,
-		Log:       log,
+
+		FirstMessageDelay: network.firstMessageDelay(cfg),
+
+		Log: log,
 	})
 	if err != nil {
 		return err

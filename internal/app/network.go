@@ -159,6 +159,15 @@ func (n *network) relayArgument(cfg *config.Config, c config.Canister, gateway c
 	return nil, fmt.Errorf(`no route with adapter = "relay" leads to %q, so the relay canister would have nothing to do`, c.Name)
 }
 
+// firstMessageDelay gives stock clients the time to fetch the root key; that of
+// mainnet they have. See bridge.Options.
+func (n *network) firstMessageDelay(cfg *config.Config) time.Duration {
+	if n.embedded == nil && cfg.Network.IsMainnet() {
+		return 0
+	}
+	return 500 * time.Millisecond
+}
+
 func (n *network) info() bridge.Info {
 	info := bridge.Info{
 		Network:   bridge.NetworkInfo{URL: n.url, RootKeyHex: hex.EncodeToString(n.rootKey)},
