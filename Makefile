@@ -17,7 +17,7 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND  := $(shell command -v cc gcc clang 2>/dev/null | head -n 1)
 RACE      := $(if $(CC_FOUND),-race,)
 
-.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench canister check build clean
+.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench canister check build build-wasm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -27,6 +27,9 @@ run: page build ## build the demo page and start the relay on config.toml
 
 build: ## build bin/relay, one static binary
 	CGO_ENABLED=0 $(GO) build -o bin/relay ./cmd/relay
+
+build-wasm64: ## build bin/relay with the engine for 64-bit canisters (needs a C compiler)
+	CGO_ENABLED=1 $(GO) build -tags wasm64 -o bin/relay ./cmd/relay
 
 page: $(NPM_PAGE) ## build the demo page
 	$(NPM) run --silent build --workspace examples/motoko/guestbook/web
@@ -44,10 +47,11 @@ $(NPM_PAGE): package.json package-lock.json
 test: test-go test-canister test-e2e ## everything: Go, canister, end to end
 
 test-go: $(NPM_ALL)
-	@$(if $(RACE),,echo "LEFT OUT: the race detector, because there is no C compiler";)
+	@$(if $(RACE),,echo "LEFT OUT: the race detector and 64-bit canisters, because there is no C compiler";)
 	@test -x node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp || echo "LEFT OUT: the icp tool, which npm has for Linux on x64 only"
 	$(GO) vet ./...
 	$(GO) test $(RACE) ./...
+	$(if $(RACE),$(GO) test -tags wasm64 ./localnet/...)
 
 test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and test the Motoko modules
 	$(NODE) canister/build.mjs --check
@@ -58,10 +62,12 @@ test-e2e: $(NPM_ALL) page build ## stock JavaScript clients, in Node and in Chro
 
 canister: $(NPM_ALL) ## rebuild the committed Wasm and .did files from their Motoko sources
 	$(NODE) canister/build.mjs
+	$(NODE) localnet/execution/testdata/build.cjs
 
 lint: ## gofmt and the pinned golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	$(GO) run $(GOLANGCI) run ./...
+	$(if $(CC_FOUND),$(GO) run $(GOLANGCI) run --build-tags wasm64 ./localnet/...)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

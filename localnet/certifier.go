@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,8 @@ func (c *certifier) state() (*snapshot, error) {
 	// Versions grow. They are read before the mutex is taken, so that all who wait
 	// for it while one signs are content with the next signature.
 	machineVersion, requestVersion := c.machine.Version(), c.requests.view().version
+	// Whatever else can be done first, such as another call, shares the signature then.
+	runtime.Gosched()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()

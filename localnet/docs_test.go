@@ -11,7 +11,7 @@ import (
 // TestConformanceTable checks that every test that docs/localnet.md names exists.
 func TestConformanceTable(t *testing.T) {
 	var sources strings.Builder
-	for _, pattern := range []string{"*_test.go", "execution/*_test.go", "wasm/*_test.go", "standin/*_test.go", "../e2e/agentgo/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "execution/*_test.go", "wasm/*_test.go", "standin/*_test.go", "echo/*_test.go", "../ic/*_test.go", "../candid/*_test.go", "../e2e/agentgo/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

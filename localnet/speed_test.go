@@ -1,14 +1,19 @@
 package localnet
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,6 +255,80 @@ func BenchmarkEcho(b *testing.B) {
 		p.call(b, "ws_message", p.nextMessage(b))
 		p.poll(b, p.sequence, 1)
 	}
+	b.ReportMetric(float64(p.network.certifier.height.Load()-signed)/float64(b.N), "signatures/op")
+}
+
+// BenchmarkCrowd has 64 clients of builtin:echo send messages at the same time,
+// each the next when the last is answered, while a gateway polls all echoes. The
+// replies' certificates are not verified; signing the requests is part of it.
+func BenchmarkCrowd(b *testing.B) {
+	const clients = 64
+	p := newPollBench(b, builtinEcho)
+	transport := &http.Transport{MaxIdleConnsPerHost: clients}
+	b.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport}
+	send := func(identity ic.Identity, method string, arg []byte) error {
+		e := ic.NewCall(p.id, method, arg, time.Now())
+		if err := ic.Sign(e, identity); err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, p.network.URL()+callURL("v4", p.id), bytes.NewReader(e.Encode()))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", cborType)
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s, %w", resp.Status, err)
+		}
+		return nil
+	}
+	identities := make([]ic.Identity, clients)
+	for i := range identities {
+		var err error
+		if identities[i], err = ic.NewEd25519Identity(); err != nil {
+			b.Fatal(err)
+		}
+		if err := send(identities[i], "ws_open", candid.EncodeOpenArgs(1, p.gateway.Principal())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	signed := p.network.certifier.height.Load()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var group sync.WaitGroup
+	for _, identity := range identities {
+		group.Go(func() {
+			m := candid.WebsocketMessage{ClientKey: candid.ClientKey{Principal: identity.Principal(), Nonce: 1}, Content: make([]byte, 100)}
+			for left.Add(-1) >= 0 {
+				m.SequenceNum++
+				if err := send(identity, "ws_message", candid.EncodeMessageArgs(m)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	polls := 0
+	for next, end := uint64(0), uint64(1+clients+b.N); next < end && !b.Failed(); polls++ { //nolint:gosec // positive
+		reply, err := p.client.Query(b.Context(), p.gateway, p.id, "ws_get_messages", candid.EncodeGetMessagesArgs(next))
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch, _, _, err := candid.DecodeOutputMessages(reply)
+		if err != nil {
+			b.Fatal(err)
+		}
+		next += uint64(len(batch.Messages))
+	}
+	group.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(float64(polls)/float64(b.N), "polls/op")
 	b.ReportMetric(float64(p.network.certifier.height.Load()-signed)/float64(b.N), "signatures/op")
 }
 

@@ -52,3 +52,6 @@ var defaults = settings{
 
 // New returns a new canister, for localnet's Network.InstallBuiltin.
 func New() *execution.Native { return newCanister(defaults).native() }
+
+// nanos is a duration of the settings, none of which is negative.
+func nanos(d time.Duration) uint64 { return uint64(d) } //nolint:gosec // see above

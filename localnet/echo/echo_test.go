@@ -3,6 +3,8 @@ package echo_test
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/bridge/adaptertest"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/client"
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/testnet"
 	"github.com/icrelay/icrelay/localnet/echo"
@@ -165,6 +168,61 @@ func TestPollsBesideCalls(t *testing.T) {
 		})
 	}
 	senderGroup.Wait()
-	time.AfterFunc(20*time.Second, func() { close(stop) })
+	patience := time.AfterFunc(20*time.Second, func() { close(stop) })
+	defer patience.Stop()
 	pollerGroup.Wait()
+}
+
+// TestThroughGateway: clients on sockets get their own messages back, in order,
+// with certificates that they have verified.
+func TestThroughGateway(t *testing.T) {
+	network, id := start(t)
+	identity := testnet.Identity(t)
+	gateway, err := bridge.New(bridge.Options{
+		Principal: identity.Principal(),
+		Routes:    []bridge.Route{{Canister: id, Adapter: cdk.New(network.Client, identity), Name: "echo"}},
+		Verifier:  network.Verifier,
+		Polling:   bridge.Polling{Interval: 10 * time.Millisecond, IdleInterval: 50 * time.Millisecond, MaxBackoff: time.Second},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(gateway)
+	t.Cleanup(func() {
+		gateway.Stop(context.Background())
+		server.Close()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	const clients, each = 5, 20
+	talk := func(who int, identity ic.Identity) error {
+		conn, err := client.Dial(ctx, client.Options{
+			URL: "ws" + strings.TrimPrefix(server.URL, "http"), Canister: id, Identity: identity, Verifier: network.Verifier})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		for n := range each {
+			if err := conn.Send(ctx, fmt.Appendf(nil, "%d says %d", who, n)); err != nil {
+				return err
+			}
+		}
+		for n := range each {
+			got, err := conn.Receive(ctx)
+			if want := fmt.Sprintf("%d says %d", who, n); err != nil || string(got) != want {
+				return fmt.Errorf("received %q, want %q: %w", got, want, err)
+			}
+		}
+		return nil
+	}
+	var group sync.WaitGroup
+	for who := range clients {
+		identity := testnet.Identity(t)
+		group.Go(func() {
+			if err := talk(who, identity); err != nil {
+				t.Errorf("client %d: %v", who, err)
+			}
+		})
+	}
+	group.Wait()
 }

@@ -8,7 +8,7 @@ import (
 // keptSnapshots is how many versions of the state polls can go back to. While a
 // certificate is made, calls go on; it covers the state of its beginning. A
 // version that is kept costs the few nodes in which it differs from the next.
-const keptSnapshots = 512
+const keptSnapshots = 2048
 
 // history finds recent snapshots by their certified data. The zero value is empty.
 type history struct {

@@ -22,7 +22,7 @@ func (c *canister) native() *execution.Native {
 			"ws_get_messages": {Run: c.wsGetMessages, Query: true},
 		},
 		Init: func(call *execution.NativeCall) {
-			c.nextAck = call.Time() + uint64(c.ackInterval)
+			c.nextAck = call.Time() + nanos(c.ackInterval)
 			call.SetTimer(c.nextAck)
 			call.SetCertifiedData(c.published.Load().root)
 		},

@@ -180,7 +180,7 @@ func (c *canister) send(key candid.ClientKey, content []byte, service bool, now 
 
 // aged says of a message whether it has been kept long enough.
 func (c *canister) aged(now uint64) func(*message) bool {
-	return func(m *message) bool { return now > m.time && now-m.time > uint64(c.ackInterval) }
+	return func(m *message) bool { return now > m.time && now-m.time > nanos(c.ackInterval) }
 }
 
 // shrink drops messages of the gateway that has the most bytes, until all
@@ -214,10 +214,10 @@ func (c *canister) tick(now uint64) (next uint64) {
 	}
 	if now >= c.nextAck {
 		c.acknowledge(now)
-		c.nextCheck = now + uint64(c.keepAliveTimeout)
-		c.nextAck += uint64(c.ackInterval)
+		c.nextCheck = now + nanos(c.keepAliveTimeout)
+		c.nextAck += nanos(c.ackInterval)
 		if c.nextAck <= now { // the machine was asleep
-			c.nextAck = now + uint64(c.ackInterval)
+			c.nextAck = now + nanos(c.ackInterval)
 		}
 	}
 	if c.nextCheck != 0 {
@@ -239,14 +239,14 @@ func (c *canister) acknowledge(now uint64) {
 // to any more, messages that are too old.
 func (c *canister) check(now uint64) {
 	for _, g := range slices.Clone(c.order) {
-		if g.clients == 0 && now-g.emptySince > uint64(c.ackInterval) {
+		if g.clients == 0 && now-g.emptySince > nanos(c.ackInterval) {
 			c.forget(g)
 			continue
 		}
 		c.setQueue(g, g.queue.drop(-1, c.aged(now)))
 	}
 	for key, cl := range c.clients {
-		if cl.acked && now-cl.keepAlive > uint64(c.keepAliveTimeout) {
+		if cl.acked && now-cl.keepAlive > nanos(c.keepAliveTimeout) {
 			c.remove(key, candid.KeepAliveTimeout, now)
 		}
 	}

@@ -227,7 +227,7 @@ func TestResponses(t *testing.T) {
 		{"rejectBytes", 5, "IC0504", "ic0.msg_reject: invalid UTF-8"},
 		{"outside", 5, "IC0504", "ic0_msg_reply_data_append heap: src=65530 + length=7 exceeds the slice size=65536"},
 		{"argOutside", 5, "IC0504", "ic0_msg_arg_data_copy payload: src=1 + length=3 exceeds the slice size=3"},
-		{"argFar", 5, "IC0504", "ic0_msg_arg_data_copy heap: src=4294967295"},
+		{"argFar", 5, "IC0504", "ic0_msg_arg_data_copy heap: src=" + farAddress()},
 		{"large", 5, "IC0504", "ic0.msg_reply_data_append: application payload size (2162688) cannot be larger than 2097152"},
 	} {
 		t.Run(c.method, func(t *testing.T) {

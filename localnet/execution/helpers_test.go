@@ -71,7 +71,7 @@ func assemble(text string) []byte { return wasmtest.Assemble(text) }
 
 func installText(t testing.TB, m *Machine, text string) candid.Principal {
 	t.Helper()
-	return install(t, m, assemble(text), nil)
+	return install(t, m, assemble(forWidth(text)), nil)
 }
 
 // submit sends an update and waits for its result.

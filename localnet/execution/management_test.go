@@ -21,7 +21,8 @@ var (
 		field("log_visibility", candid.OptOf(visibilityType)),
 		field("environment_variables", candid.OptOf(candid.VecOf(candid.RecordOf(field("name", candid.TextType), field("value", candid.TextType))))))))
 	modeType = candid.VariantOf(field("install", candid.NullType), field("reinstall", candid.NullType),
-		field("upgrade", candid.OptOf(candid.RecordOf(field("skip_pre_upgrade", candid.OptOf(candid.BoolType))))))
+		field("upgrade", candid.OptOf(candid.RecordOf(field("skip_pre_upgrade", candid.OptOf(candid.BoolType)),
+			field("wasm_memory_persistence", candid.OptOf(candid.VariantOf(field("keep", candid.NullType), field("replace", candid.NullType))))))))
 	installArgs = candid.RecordOf(field("mode", modeType), field("canister_id", candid.PrincipalType),
 		field("wasm_module", candid.BlobType), field("arg", candid.BlobType))
 	chunkArgs   = candid.RecordOf(field("canister_id", candid.PrincipalType), field("chunk", candid.BlobType))

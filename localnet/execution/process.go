@@ -135,7 +135,10 @@ func (m *Machine) watchMemory(c *canister) {
 	}
 	limit := c.settings.wasmMemoryLimit
 	if limit.Sign() == 0 {
-		limit = big.NewInt(1 << 32)
+		limit = big.NewInt(4 << 30)
+		if c.code.module.Info().Memory64 {
+			limit = big.NewInt(6 << 30)
+		}
 	}
 	remaining := new(big.Int).Sub(limit, big.NewInt(int64(c.code.image.Size())))
 	low := remaining.Cmp(c.settings.wasmMemoryThreshold) < 0

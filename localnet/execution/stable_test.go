@@ -173,13 +173,13 @@ func TestStableMemoryOfCanisters(t *testing.T) {
 	if got := byteOf(t, ask(t, m, id, "read", nil)); got != 'y' {
 		t.Errorf("read %c", got)
 	}
-	if err := m.Install(t.Context(), id, ModeUpgrade, assemble(text), nil, user); err != nil {
+	if err := m.Install(t.Context(), id, ModeUpgrade, assemble(forWidth(text)), nil, user); err != nil {
 		t.Fatal(err)
 	}
 	if got := byteOf(t, ask(t, m, id, "read", nil)); got != 'y' {
 		t.Errorf("read %c after an upgrade", got)
 	}
-	if err := m.Install(t.Context(), id, ModeReinstall, assemble(text), nil, user); err != nil {
+	if err := m.Install(t.Context(), id, ModeReinstall, assemble(forWidth(text)), nil, user); err != nil {
 		t.Fatal(err)
 	}
 	if got := byteOf(t, ask(t, m, id, "size", nil)); got != 0 {

@@ -126,8 +126,11 @@ func everywhere(f systemFunction) string {
 		return strings.Join(out, " ")
 	}
 	var body strings.Builder
-	for _, p := range valueTypes(f.params, wasm.I32) {
+	for i, p := range valueTypes(f.params, wasm.I32) {
 		fmt.Fprintf(&body, "  %v.const 0\n", p)
+		if f.params[i] == 'i' && moduleSuffix == "64" {
+			body.WriteString("  i32.wrap_i64\n")
+		}
 	}
 	fmt.Fprintf(&body, "  call $%s\n", f.name)
 	if f.results != "" {
@@ -244,7 +247,7 @@ func inMode(t *testing.T, m *Machine, text, md string) string {
 		if id, err = m.CreateCanister(nil); err != nil {
 			t.Fatal(err)
 		}
-		return m.Install(context.Background(), id, ModeInstall, assemble(text+extra), nil, user)
+		return m.Install(context.Background(), id, ModeInstall, assemble(forWidth(text+extra)), nil, user)
 	}
 	defer func() {
 		ctx := context.Background()
@@ -265,7 +268,7 @@ func inMode(t *testing.T, m *Machine, text, md string) string {
 		if err := tryInstall(`export $f "canister_pre_upgrade"`); err != nil {
 			t.Fatal(err)
 		}
-		return failed(m.Install(context.Background(), id, ModeUpgrade, assemble(text), nil, user))
+		return failed(m.Install(context.Background(), id, ModeUpgrade, assemble(forWidth(text)), nil, user))
 	case "F":
 		if err := tryInstall(`export $f "canister_inspect_message"`); err != nil {
 			t.Fatal(err)

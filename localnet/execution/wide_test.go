@@ -16,6 +16,14 @@ func forWidth(text string) string {
 	return text
 }
 
+// farAddress is the text of the address -1.
+func farAddress() string {
+	if moduleSuffix == "64" {
+		return "18446744073709551615"
+	}
+	return "4294967295"
+}
+
 var (
 	narrowLoads  = regexp.MustCompile(`\bi32\.(load(?:8|16)_[su]|store(?:8|16))`)
 	narrowLoad   = regexp.MustCompile(`\bi32\.load\b`)
@@ -38,6 +46,7 @@ func widen(text string) string {
 		}
 		return "(" + strings.Join(out, " ") + ")"
 	}
+	const wrap = "i32.wrap_i64" // stays
 	var out []string
 	for _, line := range strings.Split(text, "\n") {
 		if m := importedName.FindStringSubmatch(line); m != nil {
@@ -45,9 +54,13 @@ func widen(text string) string {
 			out = append(out, "import ic0 "+f.name+" "+names(f.params)+" "+names(f.results))
 			continue
 		}
+		if strings.TrimSpace(line) == wrap {
+			out = append(out, wrap)
+			continue
+		}
 		m := calledName.FindStringSubmatch(line)
-		if m != nil && strings.HasSuffix(api[m[1]].params, "i") {
-			out = append(out, "i32.wrap_i64")
+		if m != nil && strings.HasSuffix(api[m[1]].params, "i") && out[len(out)-1] != wrap {
+			out = append(out, wrap)
 		}
 		line = narrowLoads.ReplaceAllString(line, "i64.$1")
 		line = narrowLoad.ReplaceAllString(line, "i64.load32_u")

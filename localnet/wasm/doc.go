@@ -18,13 +18,22 @@
 //     state intact. The engine's own means, closing the module when a context
 //     ends, costs a call into Go for each turn of each loop.
 //
-// Engine is the interface to a compiler; the one here is wazero, which is pure
-// Go. Image holds the committed state of an instance; it commits or rolls back
+// Image holds the committed state of an instance; it commits or rolls back
 // after each message by comparing pages.
+//
+// # Engines
+//
+// Engine is the interface to a compiler. wazero (wazero.go), which is pure Go,
+// runs modules with a 32-bit memory, in every build. Modules with a 64-bit memory
+// need the build tag wasm64, and cgo: they run on Wasmtime (wasmtime.go), and are
+// rewritten differently (rewrite64.go). Wasmtime counts their instructions, as
+// fuel; its epochs stop them at a deadline and when a context ends; and as their memories
+// are larger, stores mark what they change, so that only that is compared.
+// Without the tag such a module is refused with a *Module64Error, which says what to do.
 //
 // # Goroutines and lifecycle
 //
-// The package starts no goroutines. An Engine may be used from several at once;
+// The package starts no goroutines that outlast a call. An Engine may be used from several at once;
 // an Instance belongs to one goroutine at a time. Modules are compiled once per
 // hash and counted: Release gives one up, and a few that nobody uses are kept.
 package wasm

@@ -1,4 +1,4 @@
-//go:build !wasm64
+//go:build !(wasm64 && cgo)
 
 package wasm
 

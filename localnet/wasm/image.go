@@ -60,10 +60,13 @@ func (im *Image) marked(i Instance) (marking, []byte) {
 	return m, cards
 }
 
-// settle notes that the instance is equal to the image now.
+// settle notes that the instance is equal to the image now. Cards behind the
+// memory in use may stay: pages get there by growing or by another's commit only,
+// and both are looked at anyway.
 func (im *Image) settle(m marking) {
 	if m != nil {
-		clear(m.cards())
+		cards := m.cards()
+		clear(cards[:min(len(cards), len(im.memory)/grain+1)])
 		*m.equal() = equality{im, im.version}
 	}
 }
@@ -108,11 +111,13 @@ func (im *Image) Restore(to Instance) (int, error) {
 		return 0, fmt.Errorf("restore memory: %w", err)
 	}
 	to.SetGlobals(im.globals)
-	var since uint64
+	changed, since := im.changed, uint64(0)
 	if cards != nil {
-		since = m.equal().version
+		if since = m.equal().version; since == im.version {
+			changed = nil // nothing has since
+		}
 	}
-	n := copyChanged(to.Memory(), im.memory, cards, im.changed, since, func(int) {})
+	n := copyChanged(to.Memory(), im.memory, cards, changed, since, func(int) {})
 	im.settle(m)
 	return n, nil
 }
@@ -152,6 +157,13 @@ func copyChanged(dst, src, cards []byte, changed []uint64, since uint64, note fu
 		end := min(off+grain, len(src))
 		if cards != nil && cards[g] == 0 && (g >= len(changed) || changed[g] <= since) {
 			if g == 0 || cards[g-1] == 0 {
+				if len(changed) == 0 { // the next that is set
+					next := bytes.IndexByte(cards[g:(len(src)+grain-1)/grain], 1)
+					if next < 0 {
+						break
+					}
+					off = (g + next - 1) * grain
+				}
 				continue
 			}
 			end = min(off+spill, end) // what began in the grain before may end here

@@ -3,17 +3,20 @@ package wasm
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
 )
 
-func TestImage(t *testing.T) {
+func TestImage(t *testing.T) { eachWidth(t, testImage) }
+
+func testImage(t *testing.T, w width) {
 	e := newEngine(t, Config{})
-	_, i := instantiate(t, e, `
-		memory 2 10
+	_, i := instantiate(t, e, w.text(`
+		memory 1 10
 		global $n i64 mut 5
 		func $write () ()
-		  i32.const 70000
+		  i32.const 10000
 		  i32.const 42
 		  i32.store
 		  i64.const 6
@@ -23,12 +26,12 @@ func TestImage(t *testing.T) {
 		  i32.const 1
 		  memory.grow
 		  drop
-		  i32.const 131072
+		  i32.const 65536
 		  i32.const 43
 		  i32.store
 		end
 		export $write "write"
-		export $grow "grow"`)
+		export $grow "grow"`))
 	var im Image
 	im.Commit(i)
 	restore := func(want int) {
@@ -43,19 +46,19 @@ func TestImage(t *testing.T) {
 	}
 	restore(0)
 	mustInvoke(t, i, "write")
-	if i.Memory()[70000] != 42 || i.Globals(nil)[0] != 6 {
+	if i.Memory()[10000] != 42 || i.Globals(nil)[0] != 6 {
 		t.Fatal("the module did not write")
 	}
 	restore(grain)
-	if i.Memory()[70000] != 0 || i.Globals(nil)[0] != 5 {
+	if i.Memory()[10000] != 0 || i.Globals(nil)[0] != 5 {
 		t.Error("memory or global not restored")
 	}
 	mustInvoke(t, i, "grow")
-	if len(i.Memory()) != 3*PageSize {
+	if len(i.Memory()) != 2*PageSize {
 		t.Fatal("the memory did not grow")
 	}
 	restore(0)
-	if len(i.Memory()) != 2*PageSize {
+	if len(i.Memory()) != PageSize {
 		t.Error("the memory has not shrunk")
 	}
 	mustInvoke(t, i, "write")
@@ -65,25 +68,83 @@ func TestImage(t *testing.T) {
 	}
 
 	// Another instance catches up, and one that is ahead falls back.
-	_, j := instantiate(t, e, `
+	_, j := instantiate(t, e, w.text(`
 		memory 1 10
 		global $n i64 mut 0
 		func $f () ()
 		end
-		export $f "f"`)
+		export $f "f"`))
 	if _, err := im.Restore(j); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(i.Memory(), j.Memory()) || j.Globals(nil)[0] != 6 {
 		t.Error("the instances differ")
 	}
-	_, small := instantiate(t, e, "memory 1 2")
+	_, small := instantiate(t, e, w.text("memory 1 1"))
 	if _, err := im.Restore(small); err == nil {
-		t.Error("three pages fit into two")
+		t.Error("two pages fit into one")
 	}
 	_, none := instantiate(t, e, "func $f () ()\nend")
 	if err := none.Resize(1); err == nil {
 		t.Error("a module without memory has a page")
+	}
+}
+
+// Pages that a rollback took away come back empty.
+func TestGrowthIsClean(t *testing.T) { eachWidth(t, testGrowthIsClean) }
+
+func testGrowthIsClean(t *testing.T, w width) {
+	e := newEngine(t, Config{})
+	_, i := instantiate(t, e, w.text(`
+		memory 1 4
+		func $grow () ()
+		  i32.const 2
+		  memory.grow
+		  i32.const 1
+		  i32.sub
+		  drop
+		end
+		func $write () ()
+		  call $grow
+		  i32.const 65536
+		  i64.const -1
+		  i64.store
+		  i32.const 196600
+		  i64.const -1
+		  i64.store
+		end
+		func $fail () ()
+		  i32.const 2
+		  memory.grow
+		  i32.const -1
+		  i32.eq
+		  if
+		    unreachable
+		  end
+		end
+		export $grow "grow"
+		export $write "write"
+		export $fail "fail"`))
+	var im Image
+	im.Commit(i)
+	mustInvoke(t, i, "write")
+	if _, err := im.Restore(i); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Resize(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Resize(1); err != nil {
+		t.Fatal(err)
+	}
+	mustInvoke(t, i, "grow")
+	if m := i.Memory(); len(m) != 3*PageSize || !bytes.Equal(m[PageSize:], make([]byte, 2*PageSize)) {
+		t.Errorf("%d bytes, not all of them zero", len(m))
+	}
+	im.Commit(i)
+	var trap *Trap
+	if _, _, err := invoke(t, i, "fail"); !errors.As(err, &trap) || trap.Kind != TrapUnreachable || len(i.Memory()) != 3*PageSize {
+		t.Errorf("growth beyond the maximum: %v, %d bytes", err, len(i.Memory()))
 	}
 }
 
@@ -158,27 +219,30 @@ func TestModulesAreCompiledOnce(t *testing.T) {
 }
 
 // An engine gives each message a fresh table; a module that changes it says so.
-func TestPurity(t *testing.T) {
+func TestPurity(t *testing.T) { eachWidth(t, testPurity) }
+
+func testPurity(t *testing.T, w width) {
 	e := newEngine(t, Config{})
-	pure, i := instantiate(t, e, `
+	pure, i := instantiate(t, e, w.text(`
 		memory 1
 		func $f () ()
 		  data.drop 0
 		end
 		export $f "f"
-		data 0 "x"`)
+		data 0 "x"`))
 	_ = i
 	if !pure.Pure() {
 		t.Error("data.drop counts as a change")
 	}
-	impure, _ := instantiate(t, e, `
+	impure, _ := instantiate(t, e, w.text(`
+		memory 1
 		table 1
 		func $f () ()
 		  i32.const 0
 		  ref.null funcref
 		  table.set 0
 		end
-		export $f "f"`)
+		export $f "f"`))
 	if impure.Pure() {
 		t.Error("table.set does not count as a change")
 	}

@@ -110,7 +110,7 @@ type Module64Error struct{}
 func (*Module64Error) Error() string {
 	return "the module has a 64-bit memory (wasm64), which this build cannot run. " +
 		"Either compile the canister for 32 bits: moc --legacy-persistence, or with the npm package motoko compiler.gcFlags('classicOP'). " +
-		"Or build this program with -tags wasm64, which needs cgo (CGO_ENABLED=1)"
+		"Or build this program with -tags wasm64, which needs cgo (CGO_ENABLED=1 and a C compiler)"
 }
 
 type limits struct {
@@ -243,8 +243,7 @@ func (p *parsed) section(id byte, s *reader) {
 	case 10:
 		p.codeSection(s)
 	case 11:
-		p.data = s.b
-		s.off = len(s.b)
+		p.dataSection(s)
 	case 12:
 		n := s.u32()
 		p.dataN = &n
@@ -338,7 +337,6 @@ func (p *parsed) tableSection(s *reader) {
 	n := s.count()
 	entries := uint64(0)
 	for i := uint32(0); i < n && s.err == nil; i++ {
-		from := s.off
 		t := ValueType(s.byte())
 		if s.err == nil && t != FuncRef && t != ExternRef {
 			s.fail("table type 0x%x is not supported", byte(t))
@@ -348,7 +346,7 @@ func (p *parsed) tableSection(s *reader) {
 		if entries += l.min; s.err == nil && entries > maxTableSize {
 			s.fail("tables of %d entries, at most %d are allowed", entries, maxTableSize)
 		}
-		p.tables = append(p.tables, s.b[from:s.off])
+		p.tables = append(p.tables, appendTable(nil, t, l, is64))
 	}
 	if len(p.tables) > 100 {
 		s.fail("%d tables, at most 100 are allowed", len(p.tables))

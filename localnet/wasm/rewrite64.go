@@ -1,5 +1,7 @@
 package wasm
 
+import "encoding/binary"
+
 // Modules with a 64-bit memory are rewritten less and more. Less, because their
 // engine counts instructions itself, and memory.grow, which is rare, is a host
 // function. More, because the memories that the Motoko compiler's runtime system
@@ -35,11 +37,11 @@ func rewrite64(binary []byte, maxPages uint64) (*rewritten, error) {
 func cardPages(pages uint64) uint64 { return (pages*(PageSize/grain) + PageSize) / PageSize }
 
 func (w *writer) memories64() []byte {
-	b := appendU64([]byte{2, 5}, w.memory.min)
-	b = appendU64(b, w.memory.max)
+	b := binary.AppendUvarint([]byte{2, 5}, w.memory.min)
+	b = binary.AppendUvarint(b, w.memory.max)
 	b = append(b, 1)
-	b = appendU64(b, w.cardPages)
-	return appendU64(b, w.cardPages)
+	b = binary.AppendUvarint(b, w.cardPages)
+	return binary.AppendUvarint(b, w.cardPages)
 }
 
 // Locals that are added to a function that stores, behind its own.
@@ -138,12 +140,4 @@ func (w *writer) markCode() []byte {
 	c = append(c, opLocalGet, start, opLocalGet, length, opI64Add, opI64Const, 1, opI64Sub, opI64Const, grainBits, opI64ShrU)
 	c = append(c, opLocalGet, start, opI64Const, grainBits, opI64ShrU, opI64Sub, opI64Const, 1, opI64Add, opI32WrapI64)
 	return append(c, opPrefixFC, fcMemoryFill, 1, opEnd)
-}
-
-func appendU64(b []byte, v uint64) []byte {
-	for v >= 0x80 {
-		b = append(b, byte(v)|0x80)
-		v >>= 7
-	}
-	return append(b, byte(v))
 }

@@ -77,6 +77,9 @@ func TestMalformedModules(t *testing.T) {
 		{"unknown instruction", header + "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x05\x01\x03\x00\xff\x0b", "instruction 0xff"},
 		{"too many locals", header + "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x09\x01\x07\x01\xff\xff\xff\x0f\x7f\x0b", "more than 50000 locals"},
 		{"grow without memory", header + "\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x06\x01\x04\x00\x40\x00\x0b", "unknown memory 0"},
+		{"more data segments than fit", header + "\x0b\x05\xff\xff\xff\xff\x0f", "longer than its section"},
+		{"more data than fit", header + "\x05\x03\x01\x00\x01\x0b\x0a\x01\x00\x41\x00\x0b\xff\xff\xff\xff\x0f", "unexpected end"},
+		{"unknown data segment", header + "\x0b\x02\x01\x03", "malformed data segment"},
 		{"block in a constant", header + "\x06\x06\x01\x7f\x00\x02\x40\x0b", "constant expression required"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,9 +101,11 @@ func TestMalformedModules(t *testing.T) {
 
 // The rewritten module computes what the module computes, moved functions,
 // tables, references and all.
-func TestRewrittenModulesWork(t *testing.T) {
+func TestRewrittenModulesWork(t *testing.T) { eachWidth(t, testRewrittenModulesWork) }
+
+func testRewrittenModulesWork(t *testing.T, w width) {
 	e := newEngine(t, Config{})
-	_, i := instantiate(t, e, `
+	_, i := instantiate(t, e, w.text(`
 		import ic0 note (i32) ()
 		import ic0 peek (i32) (i32)
 		memory 1
@@ -149,16 +154,18 @@ func TestRewrittenModulesWork(t *testing.T) {
 		  call $note
 		  ref.func $f
 		  ref.is_null
-		  call $note
+		  if
+		    unreachable
+		  end
 		  i32.const 5
 		  return_call $double
 		end
-		export $f "f"`)
+		export $f "f"`))
 	env, _, err := invoke(t, i, "f")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []uint64{42, 7, 'A', 3, 3, 0, 10}
+	want := []uint64{42, 7, 'A', 3, 3, 10}
 	if len(env.calls) != len(want) {
 		t.Fatalf("calls %v, expected %v", env.calls, want)
 	}
@@ -203,6 +210,85 @@ func TestMotokoModules(t *testing.T) {
 	}
 }
 
+// stores64 has all kinds of writes to a 64-bit memory, each at an address that it is given.
+const stores64 = `
+	import ic0 poke (i64 i64) ()
+	memory64 1 8
+	table 2
+	elem 1 $byte
+	data 100 "active"
+	passive "0123456789"
+	global $f f64 mut 3
+	global $i i32 mut 4
+	func $byte (i64) ()
+	  local.get 0
+	  i64.const 1
+	  i64.store8
+	end
+	func $word (i64) ()
+	  local.get 0
+	  i32.const 0x10203
+	  i32.store 5000
+	end
+	func $long (i64) ()
+	  local.get 0
+	  i64.const -1
+	  i64.store
+	end
+	func $float (i64) ()
+	  local.get 0
+	  global.get $f
+	  f64.store
+	end
+	func $fill (i64) ()
+	  local.get 0
+	  i32.const 0x77
+	  i64.const 9000
+	  memory.fill
+	end
+	func $copy (i64) ()
+	  local.get 0
+	  i64.const 0
+	  i64.const 5000
+	  memory.copy
+	end
+	func $init (i64) ()
+	  local.get 0
+	  i32.const 2
+	  i32.const 5
+	  memory.init 1
+	end
+	func $host (i64) ()
+	  local.get 0
+	  i64.const 4097
+	  call $poke
+	end
+	func $grow (i64) ()
+	  i64.const 1
+	  memory.grow
+	  drop
+	  memory.size
+	  i64.const 16
+	  i64.shl
+	  i64.const 3
+	  i64.sub
+	  i64.const 0x55
+	  i64.store8
+	end
+	func $trap (i64) ()
+	  local.get 0
+	  i64.const 5
+	  i64.store
+	  unreachable
+	end
+	func $globals (i64) ()
+	  local.get 0
+	  i32.wrap_i64
+	  global.set $i
+	end
+	export $byte "byte"
+	elem 0 $word`
+
 // seeds are small: mutating a large module takes the fuzzer too long.
 func seeds(f *testing.F) {
 	f.Helper()
@@ -214,6 +300,7 @@ func seeds(f *testing.F) {
 		f.Add(assemble(text))
 	}
 	f.Add(wasmtest.Custom(assemble("func $f () ()\nend"), "icp:public a", "b"))
+	f.Add(assemble(stores64))
 }
 
 // FuzzRewrite: nothing panics, the result is bounded by the input, and it can be read again.
@@ -222,10 +309,16 @@ func FuzzRewrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, module []byte) {
 		res, err := rewrite(module, 100)
 		if err != nil {
+			res, err = rewrite64(module, 100)
+		}
+		if err != nil {
 			return
 		}
 		if len(res.binary) > 40*len(module)+1000 {
 			t.Fatalf("%d bytes out of %d", len(res.binary), len(module))
+		}
+		if res.info.Memory64 {
+			return // it has a second memory, which the parser does not know
 		}
 		if _, err := parse(res.binary); err != nil {
 			t.Fatalf("the rewritten module is malformed: %v", err)

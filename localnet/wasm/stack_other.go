@@ -1,4 +1,4 @@
-//go:build wasm64 && !unix
+//go:build wasm64 && cgo && !unix
 
 package wasm
 

@@ -1,4 +1,4 @@
-//go:build wasm64
+//go:build wasm64 && cgo
 
 package wasm
 
@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/bytecodealliance/wasmtime-go/v41"
@@ -116,7 +117,7 @@ func (m *wasmtimeModule) compile(_ context.Context, binary []byte) (err error) {
 	c := cell{engine: newStoreEngine()}
 	if c.module, err = wasmtime.NewModule(c.engine, res.binary); err != nil {
 		c.engine.Close()
-		return invalid("Wasm module failed to validate: %v", err)
+		return invalid("Wasm module failed to validate: %s", withoutBacktrace(err))
 	}
 	if m.compiled, err = c.module.Serialize(); err != nil {
 		c.close()
@@ -196,7 +197,7 @@ func (m *wasmtimeModule) Instantiate(context.Context) (Instance, error) {
 	}}))
 	inst, err := wasmtime.NewInstance(i.store, c.module, imports)
 	if err != nil {
-		return nil, errors.Join(invalid("the module cannot be instantiated: %v", err), i.Close())
+		return nil, errors.Join(invalid("the module cannot be instantiated: %s", withoutBacktrace(err)), i.Close())
 	}
 	i.instance = inst
 	for _, g := range m.globals {
@@ -212,6 +213,12 @@ func (m *wasmtimeModule) Instantiate(context.Context) (Instance, error) {
 	i.look()
 	runtime.KeepAlive(inst)
 	return i, nil
+}
+
+// withoutBacktrace is the error without what the library adds for RUST_BACKTRACE.
+func withoutBacktrace(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n\nStack backtrace:")
+	return text
 }
 
 func kinds(ts []ValueType) []*wasmtime.ValType {

@@ -7,6 +7,7 @@
 //	table 3
 //	global $n i32 mut 0
 //	data 16 "hello\n"
+//	passive "text"                    a data segment for memory.init
 //	elem 0 $f $g
 //	start $f
 //	export $f "canister_update f"     memory, table and globals by their kind: export memory "m"
@@ -213,6 +214,8 @@ func (a *assembler) line(w []string) {
 			panic("no initial value for " + w[2])
 		}
 		a.add(6, append(b, 0x0b))
+	case "passive":
+		a.add(11, str([]byte{1}, w[1]))
 	case "data":
 		b := a.address([]byte{0}, w[1])
 		a.add(11, str(append(b, 0x0b), w[2]))
@@ -306,6 +309,10 @@ func (a *assembler) module() []byte {
 	for id, s := range a.sections {
 		if s.n == 0 {
 			continue
+		}
+		if id == 10 && a.sections[11].n > 0 { // the data count section, for memory.init
+			n := u32(nil, a.sections[11].n)
+			out = append(append(out, 12, byte(len(n))), n...) // #nosec G115 -- a few bytes
 		}
 		b := append(u32(nil, s.n), s.body...)
 		if id == 8 {

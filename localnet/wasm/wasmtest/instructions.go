@@ -80,6 +80,10 @@ func (a *assembler) instruction(c []byte, w []string) []byte {
 		return append(u32(append(c, 0xfc, 8), unsigned(number(w[1]))), 0)
 	case "data.drop":
 		return u32(append(c, 0xfc, 9), unsigned(number(w[1])))
+	case "v128.const": // of one byte, and zeroes
+		return append(append(c, 0xfd, 12, byte(number(w[1]))), make([]byte, 15)...) // #nosec G115 -- meant
+	case "v128.store":
+		return append(c, 0xfd, 11, 0, 0)
 	case "ref.null":
 		return append(c, 0xd0, valueTypes[w[1]])
 	}
