@@ -11,6 +11,7 @@ import (
 // status is what the adapter reads of the relay canister's relay_status.
 type status struct {
 	cursors    map[Target]uint64
+	seeking    map[Target]bool // feeds whose end is not found yet
 	rejections []rejection
 }
 
@@ -40,7 +41,7 @@ func decodeStatus(reply []byte) (status, error) {
 	if !ok {
 		return status{}, errNoStatus
 	}
-	s := status{cursors: make(map[Target]uint64, len(feeds))}
+	s := status{cursors: make(map[Target]uint64, len(feeds)), seeking: make(map[Target]bool)}
 	for _, feed := range feeds {
 		target, ok := targetOf(feed)
 		if !ok {
@@ -51,6 +52,7 @@ func decodeStatus(reply []byte) (status, error) {
 			cursor = noCursor // an odd feed is no reason to give up the others
 		}
 		s.cursors[target] = cursor
+		s.seeking[target], _ = feed.Field("is_seeking").Bool()
 	}
 	list, _ := values[0].Field("rejections").Vec()
 	for _, r := range list {

@@ -63,6 +63,7 @@ type watch struct {
 
 	mu       sync.Mutex
 	cursors  map[Target]uint64 // nil until the status was read
+	seeking  map[Target]bool   // see status; cleared by a pull
 	problem  string            // of the status, logged already
 	lastPull map[Target]time.Time
 }
@@ -90,7 +91,7 @@ func (w *watch) readStatus(ctx context.Context) {
 			status.cursors[feed] = cursor // newer than the status
 		}
 	}
-	w.cursors = status.cursors
+	w.cursors, w.seeking = status.cursors, status.seeking
 	w.logRejections(status.rejections)
 }
 
@@ -160,6 +161,10 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
 	w.mu.Lock()
 	cursor, ok := w.cursors[feed]
 	known := w.cursors != nil
+	// A search for the end that failed is taken up again, once for each status:
+	// until it is done the feed relays nothing.
+	seeking := w.seeking[feed]
+	delete(w.seeking, feed)
 	w.mu.Unlock()
 	switch {
 	case !known:
@@ -170,7 +175,7 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
 		return fmt.Errorf("feed %s has no end that the relay canister could find", feed)
 	}
 	n, err := w.newItems(ctx, feed, cursor)
-	if err != nil || n == 0 {
+	if err != nil || n == 0 && !seeking {
 		return err
 	}
 	next, err := w.pull(ctx, feed)

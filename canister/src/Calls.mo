@@ -89,6 +89,9 @@ module {
     true;
   };
 
+  /// Messages that were to start calls may never have come, because the canister was stopped in between. O(1).
+  public func forgetStarting(target : Target) = target.starting := 0;
+
   /// O(1).
   public func release(target : Target) {
     if (target.starting > 0) target.starting -= 1;

@@ -128,6 +128,7 @@ module {
     switch (definition(defs, tag.ref)) {
       case (? #record(members)) {
         for (member in members.values()) {
+          if (not ok(reader)) return #err(errorOf(reader));
           let start = reader.at;
           skip(reader, defs, member.ref, 1);
           if (member.ref == nat64Ref and ok(reader)) List.add(fields, (member.hash, littleEndian(bytes, start)));
@@ -320,7 +321,11 @@ module {
         };
       };
       case (#record(members)) {
-        for (member in members.values()) skip(r, defs, member.ref, depth + 1);
+        for (member in members.values()) {
+          // what follows an error would be looked at once for each field of each level
+          if (not ok(r)) return;
+          skip(r, defs, member.ref, depth + 1);
+        };
       };
       case (#variant(members)) {
         let i = leb(r);

@@ -217,11 +217,10 @@ module {
   /// Sends an AckMessage to every client and asks it for a sign of life. O(clients).
   public func acknowledge(hub : Hub, settings : Settings.Settings, now : Nat64) {
     for (client in Map.values(hub.clients.all)) {
-      if (Gateways.makeRoom(hub.gateways, client.gateway, 1, 512, now)) {
-        let content = Service.encode(#AckMessage { last_incoming_sequence_num = client.order.expected - 1 });
-        send(hub, settings, client, content, true, now);
-        client.isAskedForKeepAlive := true;
-      };
+      // whether there is room or not: a client that gets no acknowledgement closes
+      let content = Service.encode(#AckMessage { last_incoming_sequence_num = client.order.expected - 1 });
+      send(hub, settings, client, content, true, now);
+      client.isAskedForKeepAlive := true;
     };
   };
 

@@ -30,11 +30,14 @@ persistent actor class Relay(config : Types.Config) {
   // Messages queued between two commits of the state, so that a long reply for many clients stays within the
   // instructions that one message may use.
   transient let messagesPerSlice = 2_000;
+  transient let bytesPerSlice = 4_194_304;
+  // An item that comes to more for all clients together is stepped over: certifying it could never be paid for.
+  transient let maxItemBytes = 16_777_216;
 
   let hub = Hub.empty();
   let calls = Calls.empty();
   let feeds = Feeds.empty();
-  var lastAcknowledgement : Nat64 = 0;
+  var lastAcknowledgement : Nat64 = Nat64.fromIntWrap(Time.now());
 
   transient var settings = switch (Settings.check(config)) {
     case (#ok(settings)) settings;
@@ -247,6 +250,7 @@ persistent actor class Relay(config : Types.Config) {
   /// Reads pages until the feed's end; the result is what went wrong.
   func pullPages(feed : Feeds.Feed) : async* ?Text {
     var pages = 0;
+    var problem : ?Text = null;
     loop {
       let wasSeeking = feed.isSeeking;
       let at = Feeds.position(feed);
@@ -277,33 +281,41 @@ persistent actor class Relay(config : Types.Config) {
       } else switch items {
         case (#err(text)) return ?feedError(feed, text);
         case (#ok(items)) {
-          if (not (await* relayItems(feed, items))) return null;
-          if (not Feeds.isMoreLikely(feed, items.size()) or pages >= Feeds.maxPages) return null;
+          if (not (await* relayItems(feed, items, func text = problem := ?feedError(feed, text)))) return problem;
+          if (not Feeds.isMoreLikely(feed, items.size()) or pages >= Feeds.maxPages) return problem;
         };
       };
     };
   };
 
   /// Queues items for every client; false when it stopped early because a queue is full.
-  func relayItems(feed : Feeds.Feed, items : [Blob]) : async* Bool {
+  func relayItems(feed : Feeds.Feed, items : [Blob], problem : Text -> ()) : async* Bool {
     var queued = 0;
+    var bytes = 0;
     for (item in items.values()) {
-      if (queued > messagesPerSlice) {
+      if (queued > messagesPerSlice or bytes > bytesPerSlice) {
         certify();
         await pause();
         queued := 0;
+        bytes := 0;
       };
       // meanwhile the last client may have gone and a first one come, or the configuration may have changed
       if (feed.isSeeking or not Feeds.isConfigured(feeds, feed)) return true;
       let time = now();
-      if (not Hub.hasRoomForAll(hub, item.size(), time)) {
-        certify();
-        return false;
+      let clients = Clients.size(hub.clients);
+      if (item.size() * clients > maxItemBytes) {
+        problem("item " # debug_show (feed.cursor) # " was left out: its " # debug_show (item.size()) # " bytes are too many for " # debug_show (clients) # " clients");
+      } else {
+        if (not Hub.hasRoomForAll(hub, item.size(), time)) {
+          certify();
+          return false;
+        };
+        Hub.broadcast(hub, settings, item, time);
+        feed.items += 1;
       };
-      Hub.broadcast(hub, settings, item, time);
       feed.cursor += 1;
-      feed.items += 1;
-      queued += Clients.size(hub.clients) + 1;
+      queued += clients + 1;
+      bytes += item.size() * clients;
     };
     certify();
     true;
@@ -315,27 +327,23 @@ persistent actor class Relay(config : Types.Config) {
 
   // -- timers -------------------------------------------------------------------------------------------------------
 
+  /// The next acknowledgement comes an interval after the last one, whatever happened in between: clients wait for it
+  /// no longer than 30 seconds more.
   func startTimers<system>() {
     for (timer in timers.values()) Timer.cancelTimer(timer);
-    let interval = settings.ackInterval;
-    let regular = Timer.recurringTimer<system>(#nanoseconds(Nat64.toNat(interval)), acknowledge);
-    timers := [regular];
-    if (lastAcknowledgement > 0) {
-      // after an upgrade the next acknowledgement comes no later than it would have come without
-      let passed = now() - lastAcknowledgement;
-      let left = if (passed < interval) interval - passed else 0 : Nat64;
-      timers := [regular, Timer.setTimer<system>(#nanoseconds(Nat64.toNat(left)), acknowledge)];
-    };
-    if (lastAcknowledgement > 0) expireLater<system>();
+    let passed = now() - lastAcknowledgement;
+    let left = if (passed < settings.ackInterval) settings.ackInterval - passed else 0 : Nat64;
+    timers := [Timer.setTimer<system>(#nanoseconds(Nat64.toNat(left)), acknowledge)];
+    expireLater<system>();
   };
 
   func acknowledge() : async () {
-    // the two timers after an upgrade may meet
-    if (now() - lastAcknowledgement < settings.ackInterval / 2) return;
     lastAcknowledgement := now();
+    startTimers<system>();
+    // from here on the next one is certain, whatever becomes of this one
+    await pause();
     Hub.acknowledge(hub, settings, now());
     certify();
-    expireLater<system>();
     await* resume_();
   };
 
@@ -355,7 +363,10 @@ persistent actor class Relay(config : Types.Config) {
     if (Clients.size(hub.clients) > 0) {
       for (feed in feeds.all.values()) if (feed.isSeeking) await* pullLater(feed);
     };
-    for (target in Map.values(calls.targets)) await* workMore(target);
+    for (target in Map.values(calls.targets)) {
+      Calls.forgetStarting(target);
+      await* workMore(target);
+    };
   };
 
   // -- small things ---------------------------------------------------------------------------------------------------

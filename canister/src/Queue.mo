@@ -2,7 +2,8 @@
 ///
 /// A poll is a query, so the canister does not learn from it what was delivered. Messages are dropped when the gateway
 /// says so in one of its updates, when they are older than the acknowledgement interval (as in the CDK), and, only when
-/// the queue is full, when they are older than `pressureAge`: a gateway polls several times a second.
+/// the queue is full, when they are older than `pressureAge`: a gateway polls several times a second. The last message
+/// always stays, because a gateway recognises the queue by it.
 
 import Nat64 "mo:core/Nat64";
 import CertTree "CertTree";
@@ -38,7 +39,7 @@ module {
   /// Whether `count` messages with `bytes` bytes in all fit, after dropping what may be dropped from a full queue.
   public func makeRoom(queue : Queue, count : Nat, bytes : Nat, now : Nat64) : Bool {
     while (not fits(queue, count, bytes)) {
-      if (not dropIfOlder(queue, now, pressureAge)) return queue.items.size == 0;
+      if (not dropIfOlder(queue, now, pressureAge)) return queue.items.size <= 1;
     };
     true;
   };
@@ -53,7 +54,7 @@ module {
   /// installation and drops nothing. O(number dropped).
   public func dropBelow(queue : Queue, nonce : Nat) {
     if (nonce > queue.track.next) return;
-    while (queue.track.first < nonce and queue.items.size > 0) drop(queue);
+    while (queue.track.first < nonce and queue.items.size > 1) drop(queue);
   };
 
   /// The messages that a poll from `nonce` returns: at most `count` of them and about `bytes` bytes, but always one
@@ -84,7 +85,7 @@ module {
       case null false;
       case (?oldest) {
         // the clock of a canister never runs backwards
-        if (now - oldest.at <= age) return false;
+        if (queue.items.size == 1 or now - oldest.at <= age) return false;
         drop(queue);
         true;
       };

@@ -25,6 +25,7 @@ module {
 
   /// What a client sent: a keep-alive message is all that is allowed. The text of `#err` is the CDK's. O(size).
   public func decodeKeepAlive(content : Blob) : { #ok : { lastIncoming : Nat64 }; #err : Text } {
+    if (content.size() > maxSize) return #err(Errors.decodeServiceMessage("longer than any service message"));
     switch (Candid.variantOfNat64s(content)) {
       case (#err(reason)) #err(Errors.decodeServiceMessage(reason));
       case (#ok({ tag; fields })) {
@@ -37,6 +38,9 @@ module {
       };
     };
   };
+
+  /// A keep-alive message has about 60 bytes.
+  let maxSize = 4_096;
 
   // Candid.hash of the names
   let openTag : Nat32 = 428_171_005; // OpenMessage
