@@ -140,7 +140,7 @@ do {
   Check.isTrue("delivered", queue.track.first == 50 and queue.items.size + 50 == messages + 1);
   Hub.delivered(hub, gateway, 1_000_000);
   Check.isTrue("a nonce that was never given out drops nothing", queue.track.first == 50 and queue.items.size + 50 == messages + 1);
-  Hub.delivered(hub, gateway, messages + 1);
+  Hub.delivered(hub, gateway, Nat64.fromNat(messages + 1));
   Check.isTrue("the last message stays", queue.track.first == messages and queue.items.size == 1);
   Check.nat("bytes are counted", queue.bytes, bytesOf(queue));
   Check.isTrue("one message may be larger than a queue", Queue.makeRoom(Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0)), 1, 100_000_000, 0));
