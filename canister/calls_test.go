@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -376,5 +378,43 @@ func TestRejectionsAreBounded(t *testing.T) {
 	rejections := list(t, w.status(gateway1), "rejections")
 	if len(rejections) != 100 || number(t, rejections[0], "id") != 30 || number(t, rejections[99], "id") != 129 {
 		t.Errorf("%d rejections", len(rejections))
+	}
+}
+
+// A canister that is stopped loses the messages to itself that would start
+// calls. After the start, those that wait go on with the next acknowledgement.
+func TestCallsAfterStopAndStart(t *testing.T) {
+	w := newWorld(t)
+	target := w.installTarget()
+	w.installRelay(settings{calls: []method{{target, "slow"}}, maxInFlight: 2, ackMs: 60_000, keepAliveMs: 20_000})
+	c := w.open(client(1), 1, gateway1)
+	w.call(stranger, target, "hold", candid.EncodeEmpty())
+	const messages = 20
+	var done []<-chan execution.Result
+	for n := range uint64(messages) {
+		done = append(done, c.start(n+1, candid.EncodeText("x")))
+	}
+	for len(w.texts(target, "log")) == 0 {
+		w.settle()
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.machine.Stop(t.Context(), w.relay) }()
+	for info, _ := w.machine.Info(w.relay); info.Status != execution.StatusStopping; info, _ = w.machine.Info(w.relay) {
+		runtime.Gosched()
+	}
+	w.call(stranger, target, "release", candid.EncodeEmpty())
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.machine.Start(t.Context(), w.relay); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range done {
+		<-d
+	}
+	w.advance(60 * time.Second)
+	w.idle()
+	if got := len(w.texts(target, "log")); got != messages {
+		t.Errorf("%d of %d calls arrived", got, messages)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/bridge/adaptertest"
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/canister"
@@ -179,4 +180,54 @@ func TestBadFeeds(t *testing.T) {
 			eventually(t, "the other feed goes on", func() bool { return changes() > 0 })
 		})
 	}
+}
+
+// A target that is stopped when the first client comes: the search for the
+// feed's end fails then, and is taken up again before anything new is missed.
+func TestSeekIsTakenUpAgain(t *testing.T) {
+	s := newStage(t, nil)
+	if err := s.Machine().Stop(t.Context(), s.guestbook); err != nil {
+		t.Fatal(err)
+	}
+	adapter := New(s.Client, s.gateway, s.settings, slog.New(slog.DiscardHandler))
+	identity := testnet.Identity(t)
+	env := ic.NewCall(s.relay, "ws_open", candid.EncodeOpenArgs(1, s.gateway.Principal()), time.Now())
+	if err := ic.Sign(env, identity); err != nil {
+		t.Fatal(err)
+	}
+	key := candid.ClientKey{Principal: identity.Principal(), Nonce: 1}
+	if err := adapter.Open(t.Context(), bridge.Envelope{
+		Canister: s.relay, Client: key, RequestID: env.RequestID(), Expiry: time.Now().Add(time.Minute), Bytes: env.Encode(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	seeking := func() bool {
+		reply, err := s.Client.Query(t.Context(), s.gateway, s.relay, "relay_status", candid.EncodeEmpty())
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := decodeStatus(reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.seeking[s.settings.Feeds[0]]
+	}
+	s.watch(t, adapter)
+	if !seeking() {
+		t.Fatal("the end of a stopped target's feed was found")
+	}
+	if err := s.Machine().Start(t.Context(), s.guestbook); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end is found", func() bool { return !seeking() })
+	if _, err := s.Client.Call(t.Context(), ic.AnonymousIdentity{}, s.guestbook, "post", entry(t, "ann", "hello")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the entry is a message", func() bool {
+		batch, err := adapter.Poll(t.Context(), s.relay, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(batch.Messages) == 2
+	})
 }
