@@ -26,7 +26,7 @@ func readEnvelope(frame []byte, verifier *ic.Verifier, now time.Time) (*candid.E
 	if err != nil {
 		return nil, nil, &CloseReason{CloseMalformed, fmt.Sprintf("the envelope cannot be read: %v", err)}
 	}
-	if env.RequestType != "call" {
+	if env.RequestType != candid.RequestCall {
 		return nil, nil, &CloseReason{CloseNotAllowed, fmt.Sprintf("a client may send calls, not a %s", env.RequestType)}
 	}
 	if err := ic.CheckExpiry(env, now); err != nil {

@@ -7,7 +7,7 @@ import "time"
 type Limits struct {
 	MaxConnections int           // sockets at once; more get HTTP 503. Default 10000
 	MaxFrameBytes  int64         // largest frame from a client. Default 2 MiB + 64 KiB: the largest ingress message and its envelope
-	OpenTimeout    time.Duration // from the handshake to the canister's Ok. Default 60s, the stock client's own patience
+	OpenTimeout    time.Duration // from the handshake to the canister's first message. Default 60s, the stock client's own patience
 	CallTimeout    time.Duration // for one ws_open, ws_message or ws_close, retries included. Default 60s
 	PollTimeout    time.Duration // for one poll. Default 15s
 	PingInterval   time.Duration // between pings to a client. Default 30s

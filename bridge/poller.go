@@ -130,7 +130,7 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 		h.doubtWhenQuiet()
 		return 0, false, nil
 	}
-	if h.missesGreeting(batch) && !h.queue.isSure() {
+	if !h.queue.isSure() && h.missesGreeting(batch) {
 		h.doubted.Store(true)
 		return 0, true, nil
 	}

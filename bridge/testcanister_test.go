@@ -339,10 +339,7 @@ func (p *peer) messageEnvelope(content []byte) *candid.Envelope {
 }
 
 func (p *peer) envelope(method string, arg []byte) *candid.Envelope {
-	return &candid.Envelope{
-		RequestType: "call", Canister: p.canister.id, Method: method, Arg: arg, Sender: p.identity.Principal(),
-		IngressExpiry: uint64(time.Now().Add(4 * time.Minute).UnixNano()), Nonce: []byte{byte(p.sequence), byte(p.sequence >> 8)},
-	}
+	return ic.NewCall(p.canister.id, method, arg, time.Now())
 }
 
 // sign returns the client's frame.

@@ -34,8 +34,8 @@ func (s Settings) Argument() ([]byte, error) {
 		"calls":                 targetValues(s.Calls),
 		"feeds":                 targetValues(s.Feeds),
 		"admins":                s.Admins,
-		"ack_interval_ms":       millis(s.AckInterval),
-		"keep_alive_timeout_ms": millis(s.KeepAliveTimeout),
+		"ack_interval_ms":       optional(millis(s.AckInterval)),
+		"keep_alive_timeout_ms": optional(millis(s.KeepAliveTimeout)),
 		"max_messages":          optional(s.MaxMessages),
 	}).Bytes()
 }
@@ -60,7 +60,7 @@ func (t Target) pullArgument(delivered uint64) ([]byte, error) {
 	return candid.NewBuilder().Add(pullType, value).Bytes()
 }
 
-func millis(d time.Duration) any { return optional(uint64(max(0, d.Milliseconds()))) } //nolint:gosec // not negative
+func millis(d time.Duration) uint64 { return uint64(max(0, d.Milliseconds())) } //nolint:gosec // not negative
 
 // optional is null for the canister's own default.
 func optional(n uint64) any {

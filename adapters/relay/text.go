@@ -2,9 +2,7 @@ package relay
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // CandidText is the settings as Candid text, for deploy tools that take an
@@ -22,9 +20,9 @@ func (s Settings) CandidText() string {
 		fmt.Fprintf(&b, " principal %q", admin.String())
 	}
 	b.WriteString(" };\n")
-	optionalText(&b, "ack_interval_ms", s.AckInterval.Milliseconds())
-	optionalText(&b, "keep_alive_timeout_ms", s.KeepAliveTimeout.Milliseconds())
-	optionalText(&b, "max_messages", int64(min(s.MaxMessages, uint64(time.Hour)))) //nolint:gosec // bounded
+	optionalText(&b, "ack_interval_ms", millis(s.AckInterval))
+	optionalText(&b, "keep_alive_timeout_ms", millis(s.KeepAliveTimeout))
+	optionalText(&b, "max_messages", s.MaxMessages)
 	b.WriteString("})\n")
 	return b.String()
 }
@@ -40,12 +38,12 @@ func targetsText(b *strings.Builder, name string, targets []Target) {
 	b.WriteString("};\n")
 }
 
-func optionalText(b *strings.Builder, name string, n int64) {
-	if n <= 0 {
+func optionalText(b *strings.Builder, name string, n uint64) {
+	if n == 0 {
 		fmt.Fprintf(b, "  %s = null;\n", name)
 		return
 	}
-	fmt.Fprintf(b, "  %s = opt (%s : nat64);\n", name, strconv.FormatInt(n, 10))
+	fmt.Fprintf(b, "  %s = opt (%d : nat64);\n", name, n)
 }
 
 // quote writes a text literal: Candid has the escapes \" and \\, and takes

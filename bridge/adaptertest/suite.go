@@ -103,21 +103,9 @@ func (s *suite) clientOf(identity ic.Identity) *client {
 
 func (c *client) envelope(canister candid.Principal, method string, arg []byte) bridge.Envelope {
 	c.s.Helper()
-	expiry := time.Now().Add(4 * time.Minute)
-	var nonce [16]byte
-	_, err := rand.Read(nonce[:])
-	c.s.no(err)
-	env := &candid.Envelope{
-		RequestType:   "call",
-		Canister:      canister,
-		Method:        method,
-		Arg:           arg,
-		Sender:        c.key.Principal,
-		IngressExpiry: uint64(expiry.UnixNano()), //nolint:gosec // after 1970
-		Nonce:         nonce[:],
-	}
+	env := ic.NewCall(canister, method, arg, time.Now())
 	c.s.no(ic.Sign(env, c.identity))
-	return bridge.Envelope{Canister: canister, Client: c.key, RequestID: env.RequestID(), Expiry: expiry, Bytes: env.Encode()}
+	return bridge.Envelope{Canister: canister, Client: c.key, RequestID: env.RequestID(), Expiry: time.Unix(0, int64(env.IngressExpiry)), Bytes: env.Encode()} //nolint:gosec // minutes from now
 }
 
 func (c *client) openEnvelope() bridge.Envelope {

@@ -34,26 +34,30 @@ type network struct {
 // have their ids afterwards, but no code: relay settings name ids.
 func connect(ctx context.Context, cfg *config.Config, log *slog.Logger) (*network, error) {
 	n := &network{url: cfg.Network.URL, canisters: make(map[string]candid.Principal)}
-	if cfg.IsEmbedded() {
-		if err := n.startEmbedded(ctx, cfg, log); err != nil {
-			n.close()
-			return nil, err
-		}
-	}
-	if err := n.findRootKey(ctx, cfg); err != nil {
+	if err := n.open(ctx, cfg, log); err != nil {
 		n.close()
 		return nil, err
 	}
-	var err error
+	return n, nil
+}
+
+// open fills n; after an error n still has to be closed.
+func (n *network) open(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+	if cfg.IsEmbedded() {
+		if err := n.startEmbedded(ctx, cfg, log); err != nil {
+			return err
+		}
+	}
+	if err := n.findRootKey(ctx, cfg); err != nil {
+		return err
+	}
 	if n.verifier, err = ic.NewVerifier(n.rootKey); err != nil {
-		n.close()
-		return nil, fmt.Errorf("network.root_key: %w", err)
+		return fmt.Errorf("network.root_key: %w", err)
 	}
 	if n.client, err = ic.NewClient(ic.Options{URL: n.url, Verifier: n.verifier}); err != nil {
-		n.close()
-		return nil, fmt.Errorf("network.url: %w", err)
+		return fmt.Errorf("network.url: %w", err)
 	}
-	return n, nil
+	return nil
 }
 
 func (n *network) startEmbedded(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
