@@ -11,6 +11,9 @@ NPM_ALL   := node_modules/.installed-all
 NPM_PAGE  := node_modules/.installed-page
 NPM_QUIET := --no-audit --no-fund --loglevel=error
 
+# The pages of the examples, each an npm workspace.
+PAGES     := $(patsubst %/package.json,--workspace %,$(wildcard examples/motoko/*/web/package.json))
+
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The race detector needs a C compiler; without one the tests run all the same and say so.
@@ -22,7 +25,7 @@ RACE      := $(if $(CC_FOUND),-race,)
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
 
-run: page build ## build the demo page and start the relay on config.toml
+run: page build ## build the examples' pages and start the relay on config.toml, or on CONFIG=another
 	./bin/relay --config $(CONFIG)
 
 build: ## build bin/relay, one static binary
@@ -31,17 +34,17 @@ build: ## build bin/relay, one static binary
 build-wasm64: ## build bin/relay with the engine for 64-bit canisters (needs a C compiler)
 	CGO_ENABLED=1 $(GO) build -tags wasm64 -o bin/relay ./cmd/relay
 
-page: $(NPM_PAGE) ## build the demo page
-	$(NPM) run --silent build --workspace examples/motoko/guestbook/web
+page: $(NPM_PAGE) ## build the pages of the examples
+	$(NPM) run --silent build $(PAGES)
 
 # npm ci empties node_modules, and with it these marks.
 $(NPM_ALL): package.json package-lock.json
 	$(NPM) ci $(NPM_QUIET)
 	@touch $(NPM_ALL) $(NPM_PAGE)
 
-# The page alone needs a fraction of what the tests need.
+# The pages alone need a fraction of what the tests need.
 $(NPM_PAGE): package.json package-lock.json
-	$(NPM) ci $(NPM_QUIET) --workspace examples/motoko/guestbook/web
+	$(NPM) ci $(NPM_QUIET) $(PAGES)
 	@touch $(NPM_PAGE)
 
 test: test-go test-canister test-e2e ## everything: Go, canister, end to end

@@ -146,7 +146,7 @@ func FuzzScalars(f *testing.F) {
 				t.Fatal(s, again, err)
 			}
 		}
-		_, _ = VecLen(b)
+		_, _ = DecodePage(b)
 	})
 }
 

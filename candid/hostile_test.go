@@ -205,16 +205,6 @@ func TestWrongTypes(t *testing.T) {
 			func(b []byte) error { _, _, _, err := DecodeOutputMessages(b); return err },
 			"ends inside",
 		},
-		"a vec of something else": {
-			EncodeNat(3),
-			func(b []byte) error { _, err := VecLen(b); return err },
-			"expected a vec, found nat",
-		},
-		"an opt vec": {
-			didl([]string{oOpt + "\x01", oVec + oNat}, "\x01\x00", "\x00"),
-			func(b []byte) error { _, err := VecLen(b); return err },
-			"expected a vec, found opt",
-		},
 		"unknown service message": {
 			didl([]string{oVariant + "\x01\x05" + oNull}, "\x01\x00", "\x00"),
 			func(b []byte) error { _, err := DecodeServiceMessage(b); return err },
@@ -262,27 +252,6 @@ func TestEndOfQueue(t *testing.T) {
 			equal(t, m.EndOfQueue, tt.want)
 		})
 	}
-}
-
-func TestVecLen(t *testing.T) {
-	for name, tt := range map[string]struct {
-		raw  []byte
-		want int
-	}{
-		"empty":        {didl([]string{oVec + oText}, "\x01\x00", "\x00"), 0},
-		"vec empty":    {didl([]string{oVec + oEmpty}, "\x01\x00", "\x00"), 0},
-		"nulls":        {didl([]string{oVec + oNull}, "\x01\x00", uvarint(1000)), 1000},
-		"blob":         {didl([]string{oVec + oNat8}, "\x01\x00", "\x03abc"), 3},
-		"more results": {didl([]string{oVec + oNat8}, "\x02\x00"+oNat, "\x03abc\x05"), 3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n, err := VecLen(tt.raw)
-			equal(t, err, nil)
-			equal(t, n, tt.want)
-		})
-	}
-	_, err := VecLen(didl([]string{oVec + oNull}, "\x01\x00", uvarint(1<<40)))
-	equal(t, err, errWork)
 }
 
 func TestDecodeAliases(t *testing.T) {

@@ -62,6 +62,7 @@ var knownLabels = func() map[uint32]string {
 	for _, l := range []string{
 		"client_key", "client_principal", "client_nonce", "gateway_principal", "msg", "sequence_num", "timestamp",
 		"is_service_message", "content", "nonce", "Ok", "Err", "messages", "cert", "tree", "is_end_of_queue", "key",
+		"items", "next",
 		"OpenMessage", "AckMessage", "KeepAliveMessage", "CloseMessage", "last_incoming_sequence_num", "reason",
 		"WrongSequenceNumber", "InvalidServiceMessage", "KeepAliveTimeout", "ClosedByApplication",
 	} {

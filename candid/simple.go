@@ -14,10 +14,7 @@ func EncodeText(s string) []byte { return appendBlob(build(textHeader, 10+len(s)
 // DecodeNat reads the first argument, a nat of at most 64 bits.
 func DecodeNat(b []byte) (n uint64, err error) {
 	err = decodeFirst(b, func(d *decoder, t typeRef) error {
-		if t != opNat {
-			return d.mismatch("nat", t)
-		}
-		n, err = d.uleb()
+		n, err = d.nat(t)
 		return err
 	})
 	return n, err
@@ -30,33 +27,6 @@ func DecodeText(b []byte) (s string, err error) {
 		return err
 	})
 	return s, err
-}
-
-// VecLen is the length of the vec that is the first argument, of whatever
-// elements. All of b is checked.
-func VecLen(b []byte) (n int, err error) {
-	err = decodeFirst(b, func(d *decoder, t typeRef) error {
-		def, ok := d.def(t, opVec)
-		if !ok {
-			return d.mismatch("a vec", t)
-		}
-		start := d.off
-		count, err := d.uleb()
-		if err != nil {
-			return err
-		}
-		// Elements that take no bytes are the only ones that could be more than the input.
-		if count > uint64(workFixed+workPerByte*len(b)) {
-			return errWork
-		}
-		n = int(count) //nolint:gosec // bounded above
-		d.off = start
-		return d.skipVec(def.elem, maxDepth)
-	})
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
 }
 
 func decodeFirst(b []byte, value func(*decoder, typeRef) error) error {

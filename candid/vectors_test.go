@@ -179,17 +179,17 @@ func TestDecodeJSMessages(t *testing.T) {
 			equal(t, s, "Grüße, 世界")
 		},
 		"vec_records": func(t *testing.T, b []byte) {
-			n, err := VecLen(b)
+			page, err := DecodePage(b)
 			equal(t, err, nil)
-			equal(t, n, 3)
+			equal(t, page, Page{Items: 3})
 		},
 		"zoo": func(t *testing.T, b []byte) {
 			_, err := DecodeText(b)
 			errorContains(t, err, "expected text, found record")
 		},
 		"zoo_with_references": func(t *testing.T, b []byte) {
-			_, err := VecLen(b)
-			errorContains(t, err, "expected a vec, found record")
+			_, err := DecodePage(b)
+			errorContains(t, err, "a record without the fields items and next")
 		},
 	}
 	for name, raw := range v.Candid {

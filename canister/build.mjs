@@ -15,10 +15,16 @@ const require = createRequire(import.meta.url);
 const script = fileURLToPath(import.meta.url);
 const root = dirname(dirname(script));
 
-/** source: the actor; out: where .wasm and .did go, without the extension. */
+/**
+ * source: the actor; out: where .wasm and .did go, without the extension; deployed: as the compiler builds by default, for
+ * the Internet Computer, and without a .did of its own. All others are for the embedded network.
+ */
 export const canisters = [
   { source: "canister/src/Main.mo", out: "canister/relay" },
+  { source: "canister/src/Main.mo", out: "canister/relay64", deployed: true },
   { source: "examples/motoko/guestbook/guestbook.mo", out: "examples/motoko/guestbook/guestbook" },
+  { source: "examples/motoko/chat/chat.mo", out: "examples/motoko/chat/chat" },
+  { source: "examples/motoko/ticker/ticker.mo", out: "examples/motoko/ticker/ticker" },
   { source: "e2e/canisters/echo/echo.mo", out: "e2e/canisters/echo/echo" },
   { source: "e2e/canisters/faulty/faulty.mo", out: "e2e/canisters/faulty/faulty" },
   { source: "e2e/canisters/target/target.mo", out: "e2e/canisters/target/target" },
@@ -26,11 +32,12 @@ export const canisters = [
 ];
 
 /** The compiler with mo:core and all Motoko files of `folders` (paths relative to the root) loaded. */
-export function compiler(folders) {
+export function compiler(folders, { deployed = false } = {}) {
   const motoko = require("motoko").default ?? require("motoko");
   motoko.loadPackage(require("motoko/packages/latest/core.json"));
-  // wasm32 with classical persistence: the embedded network runs 32-bit memories only
-  motoko.compiler.gcFlags("classicOP");
+  // By default the compiler emits wasm64 with enhanced orthogonal persistence, and the incremental garbage collector. The
+  // embedded network runs 32-bit memories in every build, and so gets wasm32 with classical persistence.
+  if (!deployed) motoko.compiler.gcFlags("classicOP");
   motoko.setPublicMetadata(["candid:service", "candid:args"]);
   for (const folder of folders) {
     for (const name of readdirSync(join(root, folder))) {
@@ -53,8 +60,10 @@ export function compile(motoko, source, { mode = "ic", strict = true } = {}) {
 }
 
 /** The files that one canister consists of. */
-function build(motoko, source) {
+function build({ source, deployed }) {
+  const motoko = compiler([...new Set(["canister/src", dirname(source)])], { deployed });
   const { wasm } = compile(motoko, source);
+  if (deployed) return { wasm: Buffer.from(wasm) };
   // with the sources' comments, unlike the text inside the module
   const did = motoko.candid(source).trimEnd() + "\n";
   return { wasm: Buffer.from(wasm), did: Buffer.from(did) };
@@ -64,7 +73,15 @@ function build(motoko, source) {
 // same process would depend on the first.
 function main(args) {
   const only = args.indexOf("--only");
-  if (only >= 0) return buildOne(args[only + 1], args.includes("--check"));
+  if (only >= 0) {
+    try {
+      return buildOne(args[only + 1], args.includes("--check"));
+    } catch (error) {
+      // its stack would show the compiler's minified source
+      console.error(error.message);
+      return 1;
+    }
+  }
   const check = args.includes("--check");
   const stale = canisters.filter(({ out }) => {
     const child = spawnSync(process.execPath, [script, "--only", out, ...args], { stdio: "inherit" });
@@ -74,16 +91,14 @@ function main(args) {
     console.error(check ? 'Run "make canister" and commit the result.' : `Not built: ${stale.map(({ out }) => out).join(", ")}`);
     return 1;
   }
-  if (check) console.log(`${canisters.length} canisters are what their sources give`);
+  if (check) console.log(`${canisters.length} modules are what their sources give`);
   return 0;
 }
 
 function buildOne(name, check) {
-  const { source, out } = canisters.find((canister) => canister.out === name);
-  const built = build(compiler([...new Set(["canister/src", dirname(source)])]), source);
   const stale = [];
-  for (const [extension, content] of Object.entries(built)) {
-    const file = join(root, `${out}.${extension}`);
+  for (const [extension, content] of Object.entries(build(canisters.find(({ out }) => out === name)))) {
+    const file = join(root, `${name}.${extension}`);
     if (!check) {
       writeFileSync(file, content);
       console.log(`${relative(root, file)}: ${content.length} bytes`);

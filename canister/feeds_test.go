@@ -214,7 +214,7 @@ func TestManyClients(t *testing.T) {
 func TestFeedsThatFail(t *testing.T) {
 	for _, tc := range []struct{ name, method, want string }{
 		{"no such method", "nosuch", "nosuch"},
-		{"another type", "textSince", "a text where a vec is expected"},
+		{"another type", "textSince", "a text where a vec of items is expected"},
 		{"another argument", "refuse", "IC0503: "},
 		{"traps", "trapSince", "trapped on purpose"},
 	} {

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/icrelay/icrelay/candid"
-	"github.com/icrelay/icrelay/canister"
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/localnet/execution"
 )
@@ -53,9 +52,33 @@ type world struct {
 
 // settings is the relay canister's Config; zero fields are left out.
 type settings struct {
-	calls, feeds                    []method
+	calls, feeds                    []method // plain ones
+	routed                          []call
+	shaped                          []feed
+	hooks                           []hook
+	pushers, gateways               []candid.Principal
 	ackMs, keepAliveMs, maxMessages uint64
 	maxInFlight                     uint64
+	version                         uint32 // of the interface
+}
+
+type call struct {
+	method
+	tag                string
+	passClient         bool
+	reply              string // Nobody, Sender, Everybody
+	replyTag, errorTag string
+}
+
+type feed struct {
+	method
+	tag, recipient   string
+	last, intervalMs uint64
+}
+
+type hook struct {
+	target      candid.Principal
+	open, close string
 }
 
 type method struct {
@@ -96,7 +119,7 @@ func newRelay(t testing.TB, s settings) *world {
 
 func (w *world) installRelay(s settings) {
 	w.t.Helper()
-	w.relay = w.install(canister.Wasm(), s.argument(w.t))
+	w.relay = w.install(relayWasm(), s.argument(w.t))
 }
 
 func (w *world) install(wasm, arg []byte) candid.Principal {
@@ -114,11 +137,17 @@ func (w *world) install(wasm, arg []byte) candid.Principal {
 // installFile installs a canister of this repository without argument.
 func (w *world) installFile(path string) candid.Principal {
 	w.t.Helper()
-	wasm, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path)))
+	return w.install(readFile(w.t, path), candid.EncodeEmpty())
+}
+
+// readFile reads a file of this repository.
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path)))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return w.install(wasm, candid.EncodeEmpty())
+	return content
 }
 
 func (w *world) installTarget() candid.Principal {
@@ -128,23 +157,80 @@ func (w *world) installTarget() candid.Principal {
 
 func (s settings) argument(t testing.TB) []byte {
 	t.Helper()
-	optNat64 := candid.OptOf(candid.Nat64Type)
+	optNat64, optText := candid.OptOf(candid.Nat64Type), candid.OptOf(candid.TextType)
+	reply := candid.VariantOf(
+		candid.Field{Label: "Nobody", Type: candid.NullType},
+		candid.Field{Label: "Sender", Type: candid.NullType},
+		candid.Field{Label: "Everybody", Type: candid.NullType},
+	)
+	callType := candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "method", Type: candid.TextType},
+		candid.Field{Label: "tag", Type: optText},
+		candid.Field{Label: "pass_client", Type: candid.OptOf(candid.BoolType)},
+		candid.Field{Label: "reply", Type: candid.OptOf(reply)},
+		candid.Field{Label: "reply_tag", Type: optText},
+		candid.Field{Label: "error_tag", Type: optText},
+	)
+	feedType := candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "method", Type: candid.TextType},
+		candid.Field{Label: "tag", Type: optText},
+		candid.Field{Label: "recipient", Type: optText},
+		candid.Field{Label: "last", Type: optNat64},
+		candid.Field{Label: "interval_ms", Type: optNat64},
+	)
+	hookType := candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "open", Type: optText},
+		candid.Field{Label: "close", Type: optText},
+	)
+	optPrincipals := candid.OptOf(candid.VecOf(candid.PrincipalType))
+
+	calls, feeds, hooks := []candid.Fields{}, []candid.Fields{}, []candid.Fields{}
+	for _, m := range s.calls {
+		calls = append(calls, call{method: m}.value())
+	}
+	for _, c := range s.routed {
+		calls = append(calls, c.value())
+	}
+	for _, m := range s.feeds {
+		feeds = append(feeds, feed{method: m}.value())
+	}
+	for _, f := range s.shaped {
+		feeds = append(feeds, f.value())
+	}
+	for _, h := range s.hooks {
+		hooks = append(hooks, candid.Fields{"target": h.target, "open": optionalText(h.open), "close": optionalText(h.close)})
+	}
+	var version any
+	if s.version != 0 {
+		version = s.version
+	}
 	b, err := candid.NewBuilder().Add(candid.RecordOf(
-		candid.Field{Label: "calls", Type: candid.VecOf(methodType)},
-		candid.Field{Label: "feeds", Type: candid.VecOf(methodType)},
+		candid.Field{Label: "calls", Type: candid.VecOf(callType)},
+		candid.Field{Label: "feeds", Type: candid.VecOf(feedType)},
 		candid.Field{Label: "admins", Type: candid.VecOf(candid.PrincipalType)},
+		candid.Field{Label: "hooks", Type: candid.OptOf(candid.VecOf(hookType))},
+		candid.Field{Label: "pushers", Type: optPrincipals},
+		candid.Field{Label: "gateways", Type: optPrincipals},
 		candid.Field{Label: "ack_interval_ms", Type: optNat64},
 		candid.Field{Label: "keep_alive_timeout_ms", Type: optNat64},
 		candid.Field{Label: "max_messages", Type: optNat64},
 		candid.Field{Label: "max_calls_in_flight", Type: optNat64},
+		candid.Field{Label: "interface", Type: candid.OptOf(candid.Nat32Type)},
 	), candid.Fields{
-		"calls":                 values(s.calls),
-		"feeds":                 values(s.feeds),
+		"calls":                 calls,
+		"feeds":                 feeds,
 		"admins":                []candid.Principal{admin},
+		"hooks":                 hooks,
+		"pushers":               append([]candid.Principal{}, s.pushers...),
+		"gateways":              append([]candid.Principal{}, s.gateways...),
 		"ack_interval_ms":       optional(s.ackMs),
 		"keep_alive_timeout_ms": optional(s.keepAliveMs),
 		"max_messages":          optional(s.maxMessages),
 		"max_calls_in_flight":   optional(s.maxInFlight),
+		"interface":             version,
 	}).Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -152,17 +238,34 @@ func (s settings) argument(t testing.TB) []byte {
 	return b
 }
 
+func (c call) value() candid.Fields {
+	var reply any
+	if c.reply != "" {
+		reply = candid.Tag{Label: c.reply}
+	}
+	return candid.Fields{
+		"target": c.target, "method": c.name, "tag": optionalText(c.tag), "pass_client": c.passClient,
+		"reply": reply, "reply_tag": optionalText(c.replyTag), "error_tag": optionalText(c.errorTag),
+	}
+}
+
+func (f feed) value() candid.Fields {
+	return candid.Fields{
+		"target": f.target, "method": f.name, "tag": optionalText(f.tag), "recipient": optionalText(f.recipient),
+		"last": optional(f.last), "interval_ms": optional(f.intervalMs),
+	}
+}
+
 var methodType = candid.RecordOf(
 	candid.Field{Label: "target", Type: candid.PrincipalType},
 	candid.Field{Label: "method", Type: candid.TextType},
 )
 
-func values(methods []method) []candid.Fields {
-	out := make([]candid.Fields, 0, len(methods))
-	for _, m := range methods {
-		out = append(out, candid.Fields{"target": m.target, "method": m.name})
+func optionalText(s string) any {
+	if s == "" {
+		return nil
 	}
-	return out
+	return s
 }
 
 func optional(n uint64) any {
@@ -196,7 +299,7 @@ func (w *world) settle() {
 // idle waits until no feed looks for its end and no call is open or waits.
 func (w *world) idle() {
 	w.t.Helper()
-	for range 500 {
+	for range 5_000 {
 		status := w.status(controller)
 		busy := number(w.t, status, "calls_in_flight")+number(w.t, status, "calls_waiting") > 0
 		for _, feed := range list(w.t, status, "feeds") {
@@ -578,12 +681,12 @@ func (w *world) upgrade(s settings) error {
 	defer cancel()
 	return errors.Join(
 		w.machine.Stop(ctx, w.relay),
-		w.machine.Install(ctx, w.relay, execution.ModeUpgrade, canister.Wasm(), s.argument(w.t), controller),
+		w.machine.Install(ctx, w.relay, execution.ModeUpgrade, relayWasm(), s.argument(w.t), controller),
 		w.machine.Start(ctx, w.relay),
 	)
 }
 
 func (w *world) installAt(id candid.Principal, s settings) error {
 	w.t.Helper()
-	return w.machine.Install(context.Background(), id, execution.ModeInstall, canister.Wasm(), s.argument(w.t), controller)
+	return w.machine.Install(context.Background(), id, execution.ModeInstall, relayWasm(), s.argument(w.t), controller)
 }

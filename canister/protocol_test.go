@@ -412,7 +412,7 @@ func TestAuthority(t *testing.T) {
 	}{
 		{"controller", controller, true, true, true, true},
 		{"admin", admin, true, true, true, true},
-		{"gateway with clients", gateway1, true, true, true, false},
+		{"gateway with clients", gateway1, true, true, false, false},
 		{"gateway without clients", gateway2, false, false, false, false},
 		{"target", target, false, false, true, false},
 		{"client", client(1), false, false, false, false},
@@ -453,7 +453,7 @@ func TestConfiguration(t *testing.T) {
 		{"timeout as long as the interval", settings{ackMs: 60_000, keepAliveMs: 60_000}, "ack_interval_ms must be greater than keep_alive_timeout_ms"},
 		{"several problems", settings{ackMs: 1, maxMessages: 5_000, calls: []method{{target, ""}}}, "calls: a method without a name; ack_interval_ms: must be between 50 and 86400000; max_messages: must be between 1 and 1000"},
 		{"a feed twice", settings{feeds: []method{{target, "since"}, {target, "since"}}}, "feeds: " + target.String() + ".since is named twice"},
-		{"two calls", settings{calls: []method{{target, "a"}, {target, "b"}}}, "calls: only one call can be configured"},
+		{"two calls", settings{calls: []method{{target, "a"}, {target, "b"}}}, "calls: only one call can be without a tag"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := w.refusal(w.call(admin, w.relay, "relay_configure", tc.s.argument(t))); got != tc.want {

@@ -235,6 +235,15 @@ func (n *Network) CreateCanister(controllers ...candid.Principal) (candid.Princi
 	return id, nil
 }
 
+// SetEnvironment replaces a canister's environment variables, by name. A name
+// or a value has at most 128 bytes.
+func (n *Network) SetEnvironment(ctx context.Context, id candid.Principal, variables map[string]string) error {
+	if err := n.canisters.SetEnvironment(ctx, id, variables); err != nil {
+		return fmt.Errorf("environment variables of %s: %w", id, err)
+	}
+	return nil
+}
+
 // Install installs code in an empty canister and waits for its initialisation.
 // The canister sees its first controller as the installer, or the anonymous
 // principal if it has none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ type Adapter struct {
 	identity     ic.Identity
 	settings     Settings
 	log          *slog.Logger
+	handshake    *handshake
+	readEvery    time.Duration // statusInterval, but for tests
 	sent         chan struct{} // holds one token: a client's message went through, look at the feeds now
 
 	polled atomic.Uint64 // the nonce of the last poll: the gateway has what is below it
@@ -37,18 +40,20 @@ var (
 	_ bridge.Pipeliner = (*Adapter)(nil)
 )
 
-// New returns an Adapter for the relay canister that was given settings.
+// New returns an Adapter for the relay canister that has, or is to be given, settings.
 func New(client *ic.Client, identity ic.Identity, settings Settings, log *slog.Logger) *Adapter {
 	if settings.WatchInterval == 0 {
 		settings.WatchInterval = 500 * time.Millisecond
 	}
 	return &Adapter{
-		Adapter:  cdk.New(client, identity),
-		client:   client,
-		identity: identity,
-		settings: settings,
-		log:      log,
-		sent:     make(chan struct{}, 1),
+		Adapter:   cdk.New(client, identity),
+		client:    client,
+		identity:  identity,
+		settings:  settings,
+		log:       log,
+		handshake: newHandshake(),
+		readEvery: statusInterval,
+		sent:      make(chan struct{}, 1),
 	}
 }
 
@@ -58,6 +63,15 @@ const window = 32
 
 // Window lets several messages of a client be under way at once.
 func (a *Adapter) Window() int { return window }
+
+// Open forwards a signed ws_open, unless the relay canister's interface is one
+// that this gateway does not know.
+func (a *Adapter) Open(ctx context.Context, env bridge.Envelope) error {
+	if err := a.shakeHands(ctx, env.Canister); err != nil {
+		return err
+	}
+	return a.Adapter.Open(ctx, env)
+}
 
 // Message forwards a signed ws_message. The target has most likely something
 // new afterwards, so the feeds are looked at.
@@ -81,30 +95,62 @@ func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint
 // the queue.
 func (a *Adapter) delivered() uint64 { return max(a.polled.Load(), 1) - 1 }
 
-// Check asks the relay canister and every feed's query, so that a wrong
-// method or type is known before the first client comes.
+// Check asks the relay canister for its version, and every watched feed's
+// query, so that a wrong method or type is known before the first client
+// comes. That the canister is configured otherwise is a line in the log.
 func (a *Adapter) Check(ctx context.Context, canister candid.Principal) error {
+	if err := a.shakeHands(ctx, canister); err != nil {
+		if text, refused := bridge.RefusalText(err); refused {
+			return fmt.Errorf("clients are turned away: %s", text)
+		}
+		return fmt.Errorf("relay canister %s does not answer: %w", canister, err)
+	}
 	var problems []error
 	if err := a.Adapter.Check(ctx, canister); err != nil {
 		problems = append(problems, err)
 	}
 	for _, feed := range a.settings.Feeds {
-		if _, err := a.newItems(ctx, feed, 0); err != nil {
+		if feed.Interval != 0 {
+			continue // only the relay canister needs to reach it
+		}
+		if _, err := a.page(ctx, feed.Target, 0); err != nil {
 			problems = append(problems, err)
 		}
 	}
+	a.compare(ctx, canister)
 	return errors.Join(problems...)
 }
 
-// newItems asks how many items a feed's query returns from a cursor on.
-func (a *Adapter) newItems(ctx context.Context, feed Target, cursor uint64) (int, error) {
+// compare logs where the relay canister's configuration is another. It may be
+// none of this gateway's business: then nothing is said.
+func (a *Adapter) compare(ctx context.Context, canister candid.Principal) {
+	differences, err := a.Differences(ctx, canister)
+	switch {
+	case err != nil:
+		a.log.Debug("the relay canister's configuration cannot be compared", "canister", canister.String(), "error", textOf(err))
+	case len(differences) > 0:
+		a.log.Warn("the relay canister is configured otherwise than here; `relay canister configure` applies this configuration", "canister", canister.String(), "differences", summary(differences))
+	}
+}
+
+// summary puts the first of many differences on one line.
+func summary(differences []string) string {
+	const most = 8
+	if len(differences) <= most {
+		return strings.Join(differences, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(differences[:most], "; "), len(differences)-most)
+}
+
+// page asks a feed's query what it has from a cursor on.
+func (a *Adapter) page(ctx context.Context, feed Target, cursor uint64) (candid.Page, error) {
 	reply, err := a.client.Query(ctx, ic.AnonymousIdentity{}, feed.Canister, feed.Method, candid.EncodeNat(cursor))
 	if err != nil {
-		return 0, fmt.Errorf("feed %s cannot be asked: %w", feed, err)
+		return candid.Page{}, fmt.Errorf("feed %s cannot be asked: %w", feed, err)
 	}
-	n, err := candid.VecLen(reply)
+	page, err := candid.DecodePage(reply)
 	if err != nil {
-		return 0, fmt.Errorf("feed %s must be a query (nat) -> (vec T): %w", feed, err)
+		return candid.Page{}, fmt.Errorf("feed %s must be a query (nat) -> (vec T), or (nat) -> (record { items : vec T; next : nat }): %w", feed, err)
 	}
-	return n, nil
+	return page, nil
 }

@@ -48,8 +48,8 @@ func newStage(t *testing.T, change func(*stage)) *stage {
 	s := &stage{Network: testnet.Start(t), gateway: testnet.Identity(t)}
 	s.guestbook, s.relay = s.Create(), s.Create()
 	s.settings = Settings{
-		Calls:         []Target{{s.guestbook, "post"}},
-		Feeds:         []Target{{s.guestbook, "since"}},
+		Calls:         []Call{{Target: Target{s.guestbook, "post"}}},
+		Feeds:         []Feed{{Target: Target{s.guestbook, "since"}}},
 		Admins:        []candid.Principal{s.gateway.Principal()},
 		WatchInterval: 20 * time.Millisecond,
 	}
@@ -61,7 +61,7 @@ func newStage(t *testing.T, change func(*stage)) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.InstallCode(s.relay, canister.Wasm(), arg)
+	s.InstallCode(s.relay, canister.Wasm32(), arg)
 	return s
 }
 
@@ -165,7 +165,7 @@ func TestBadFeeds(t *testing.T) {
 			s := newStage(t, func(s *stage) {
 				odd := s.Create()
 				s.InstallFile(odd, "e2e/canisters/faulty/faulty.wasm", candid.EncodeEmpty())
-				s.settings.Feeds = append([]Target{{odd, test.method}}, s.settings.Feeds...)
+				s.settings.Feeds = append([]Feed{{Target: Target{odd, test.method}}}, s.settings.Feeds...)
 			})
 			log := new(lines)
 			adapter := New(s.Client, s.gateway, s.settings, slog.New(slog.NewTextHandler(log, nil)))
@@ -210,7 +210,7 @@ func TestSeekIsTakenUpAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return status.seeking[s.settings.Feeds[0]]
+		return status.feeds[s.settings.Feeds[0].Target].seeking
 	}
 	s.watch(t, adapter)
 	if !seeking() {

@@ -10,9 +10,14 @@ import (
 
 // status is what the adapter reads of the relay canister's relay_status.
 type status struct {
-	cursors    map[Target]uint64
-	seeking    map[Target]bool // feeds whose end is not found yet
+	feeds      map[Target]feedStatus
 	rejections []rejection
+}
+
+type feedStatus struct {
+	cursor  uint64
+	seeking bool   // its end is not found yet
+	problem string // what went wrong with it last, "" for nothing
 }
 
 // noCursor stands for a cursor that no sensible feed reaches.
@@ -41,18 +46,21 @@ func decodeStatus(reply []byte) (status, error) {
 	if !ok {
 		return status{}, errNoStatus
 	}
-	s := status{cursors: make(map[Target]uint64, len(feeds)), seeking: make(map[Target]bool)}
+	s := status{feeds: make(map[Target]feedStatus, len(feeds))}
 	for _, feed := range feeds {
 		target, ok := targetOf(feed)
 		if !ok {
 			return status{}, errNoStatus
 		}
-		cursor, isNat := feed.Field("cursor").Uint64()
-		if !isNat {
-			cursor = noCursor // an odd feed is no reason to give up the others
+		f := feedStatus{cursor: noCursor} // an odd feed is no reason to give up the others
+		if cursor, isNat := feed.Field("cursor").Uint64(); isNat {
+			f.cursor = cursor
 		}
-		s.cursors[target] = cursor
-		s.seeking[target], _ = feed.Field("is_seeking").Bool()
+		f.seeking, _ = feed.Field("is_seeking").Bool()
+		if problem, some := feed.Field("last_error").Opt(); some {
+			f.problem, _ = problem.Text()
+		}
+		s.feeds[target] = f
 	}
 	list, _ := values[0].Field("rejections").Vec()
 	for _, r := range list {
@@ -65,12 +73,6 @@ func decodeStatus(reply []byte) (status, error) {
 		s.rejections = append(s.rejections, rejection{id: id, target: target, text: text})
 	}
 	return s, nil
-}
-
-func targetOf(v candid.Value) (Target, bool) {
-	canister, ok := v.Field("target").Principal()
-	method, isText := v.Field("method").Text()
-	return Target{Canister: canister, Method: method}, ok && isText
 }
 
 // decodePulled reads the answer of relay_pull: the feed's new cursor, or why
@@ -89,6 +91,9 @@ func decodePulled(reply []byte) (cursor uint64, err error) {
 		if v, ok := values[0].Tag("Ok"); ok {
 			if cursor, ok := v.Uint64(); ok {
 				return cursor, nil
+			}
+			if v.Kind() == candid.KindNat {
+				return noCursor, nil
 			}
 		}
 	}

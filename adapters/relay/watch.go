@@ -2,12 +2,14 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // watchCallTimeout bounds each query and pull of the watch.
@@ -20,23 +22,28 @@ const statusInterval = 5 * time.Second
 // Watch asks the feeds' queries and tells the relay canister to pull when one
 // has something new. The queries are free; the pull is an update call of the
 // relay canister, which fetches the items itself, so that nobody has to trust
-// the gateway with them.
+// the gateway with them. Feeds with an interval are the relay canister's own
+// business: of them only the problems that it has are logged.
 //
 // Each feed has a goroutine of its own, so that one that hangs holds up no
 // other; Watch waits for them. It returns when ctx ends.
 func (a *Adapter) Watch(ctx context.Context, canister candid.Principal, changed func()) error {
-	w := &watch{Adapter: a, canister: canister, changed: changed}
+	w := &watch{Adapter: a, canister: canister, changed: changed, pulls: make(map[Target]time.Time)}
 	w.readStatus(ctx)
 
 	var feeds sync.WaitGroup
 	defer feeds.Wait()
-	nudges := make([]chan struct{}, len(a.settings.Feeds))
-	for i, feed := range a.settings.Feeds {
-		nudges[i] = make(chan struct{}, 1)
-		feeds.Go(func() { w.watchFeed(ctx, feed, nudges[i]) })
+	var nudges []chan struct{}
+	for _, feed := range a.settings.Feeds {
+		if feed.Interval != 0 {
+			continue
+		}
+		nudge := make(chan struct{}, 1)
+		nudges = append(nudges, nudge)
+		feeds.Go(func() { w.watchFeed(ctx, feed.Target, nudge) })
 	}
 
-	ticker := time.NewTicker(statusInterval)
+	ticker := time.NewTicker(w.readEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -61,22 +68,22 @@ type watch struct {
 	canister candid.Principal
 	changed  func()
 
-	mu       sync.Mutex
-	cursors  map[Target]uint64 // nil until the status was read
-	seeking  map[Target]bool   // see status; cleared by a pull
-	problem  string            // of the status, logged already
-	lastPull map[Target]time.Time
+	// Of readStatus alone: what is logged already.
+	problem string            // of the status
+	timers  map[Target]string // problems of feeds with an interval
+
+	mu    sync.Mutex
+	feeds map[Target]feedStatus // nil until the status was read; a pull clears seeking
+	pulls map[Target]time.Time  // when each feed was last pulled by this watch
 }
 
-// readStatus learns the cursors and logs calls that targets have rejected.
+// readStatus learns the cursors and logs what the relay canister has noted.
 func (w *watch) readStatus(ctx context.Context) {
 	start := time.Now()
 	status, err := w.fetchStatus(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if text := textOf(err); text != w.problem {
 		w.problem = text
 		if err != nil {
@@ -86,13 +93,21 @@ func (w *watch) readStatus(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	for feed, pulled := range w.lastPull {
-		if cursor, ok := w.cursors[feed]; ok && pulled.After(start) {
-			status.cursors[feed] = cursor // newer than the status
+	w.learn(status, start)
+	w.logTimers(status)
+	w.logRejections(status.rejections)
+}
+
+// learn takes over a status that was asked for at a time.
+func (w *watch) learn(status status, asked time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for feed, pulled := range w.pulls {
+		if newer, ok := w.feeds[feed]; ok && pulled.After(asked) {
+			status.feeds[feed] = newer
 		}
 	}
-	w.cursors, w.seeking = status.cursors, status.seeking
-	w.logRejections(status.rejections)
+	w.feeds = status.feeds
 }
 
 func (w *watch) fetchStatus(ctx context.Context) (status, error) {
@@ -109,7 +124,40 @@ func (w *watch) fetchStatus(ctx context.Context) (status, error) {
 	return s, nil
 }
 
-// logRejections logs each rejected call once. It is called with w.mu held.
+// logTimers logs problems of the feeds that the relay canister asks by itself.
+func (w *watch) logTimers(status status) {
+	for _, feed := range w.settings.Feeds {
+		if feed.Interval == 0 {
+			continue
+		}
+		text := sentence(status.feeds[feed.Target].problem)
+		if _, ok := status.feeds[feed.Target]; !ok {
+			text = notConfigured(feed.Target).Error()
+		}
+		if w.timers == nil {
+			w.timers = make(map[Target]string)
+		}
+		w.logFeed(feed.Target, w.timers[feed.Target], text)
+		w.timers[feed.Target] = text
+	}
+}
+
+// logFeed logs a problem of a feed when it changes.
+func (w *watch) logFeed(feed Target, before, now string) {
+	switch {
+	case now == before:
+	case now != "":
+		w.log.Error("feed does not work", "canister", w.canister.String(), "error", now)
+	default:
+		w.log.Info("feed works again", "canister", w.canister.String(), "feed", feed.String())
+	}
+}
+
+func notConfigured(feed Target) error {
+	return fmt.Errorf("feed %s is not in the relay canister's configuration: `relay canister configure` brings it there", feed)
+}
+
+// logRejections logs each rejected call once.
 func (w *watch) logRejections(list []rejection) {
 	w.rejectionsMu.Lock()
 	defer w.rejectionsMu.Unlock()
@@ -121,7 +169,7 @@ func (w *watch) logRejections(list []rejection) {
 			continue
 		}
 		w.rejections = r.id + 1
-		w.log.Warn("a client's message was rejected by its target", "canister", w.canister.String(), "target", r.target.String(), "text", sentence(r.text))
+		w.log.Warn("a call was rejected by its target", "canister", w.canister.String(), "target", r.target.String(), "text", sentence(r.text))
 	}
 }
 
@@ -129,6 +177,7 @@ func (w *watch) logRejections(list []rejection) {
 func (w *watch) watchFeed(ctx context.Context, feed Target, nudge <-chan struct{}) {
 	ticker := time.NewTicker(w.settings.WatchInterval)
 	defer ticker.Stop()
+	lookBack := newLookBack(w.readEvery)
 	problem := ""
 	for {
 		select {
@@ -137,72 +186,117 @@ func (w *watch) watchFeed(ctx context.Context, feed Target, nudge <-chan struct{
 		case <-ticker.C:
 		case <-nudge:
 		}
-		err := w.pullIfNew(ctx, feed)
+		err := w.pullIfNew(ctx, feed, &lookBack)
 		if ctx.Err() != nil {
 			return
 		}
 		text := textOf(err)
-		if text == problem {
-			continue
-		}
+		w.logFeed(feed, problem, text)
 		problem = text
-		if err != nil {
-			w.log.Error("feed does not work", "canister", w.canister.String(), "error", text)
-		} else {
-			w.log.Info("feed works again", "canister", w.canister.String(), "feed", feed.String())
-		}
 	}
+}
+
+// A lookBack says when it is time to look whether a target still has what it
+// had. After a pull that was of no use the pauses become longer.
+type lookBack struct {
+	first, wait time.Duration
+	next        time.Time
+}
+
+const longestLookBack = 5 * time.Minute
+
+func newLookBack(wait time.Duration) lookBack { return lookBack{first: wait, wait: wait} }
+
+func (l *lookBack) due() bool { return time.Now().After(l.next) }
+
+func (l *lookBack) again(useful bool) {
+	l.wait = min(2*l.wait, longestLookBack)
+	if useful {
+		l.wait = l.first
+	}
+	l.next = time.Now().Add(l.wait)
 }
 
 // pullIfNew asks the feed's query and has its new items pulled.
-func (w *watch) pullIfNew(ctx context.Context, feed Target) error {
+func (w *watch) pullIfNew(ctx context.Context, feed Target, lookBack *lookBack) error {
 	ctx, cancel := context.WithTimeout(ctx, watchCallTimeout)
 	defer cancel()
-	w.mu.Lock()
-	cursor, ok := w.cursors[feed]
-	known := w.cursors != nil
-	// A search for the end that failed is taken up again, once for each status:
-	// until it is done the feed relays nothing.
-	seeking := w.seeking[feed]
-	delete(w.seeking, feed)
-	w.mu.Unlock()
-	switch {
-	case !known:
-		return nil // the status' own problem is logged
-	case !ok:
-		return fmt.Errorf("feed %s is not in the relay canister's configuration: it was installed with another one", feed)
-	case cursor == noCursor:
-		return fmt.Errorf("feed %s has no end that the relay canister could find", feed)
+	at, known, err := w.position(feed)
+	if err != nil || !known {
+		return err // without a status, its own problem is logged
 	}
-	n, err := w.newItems(ctx, feed, cursor)
-	if err != nil || n == 0 && !seeking {
+	page, err := w.page(ctx, feed, at.cursor)
+	if err != nil {
 		return err
 	}
-	next, err := w.pull(ctx, feed)
-	if err != nil {
-		return fmt.Errorf("pull of feed %s: %w", feed, err)
+	switch isNew := page.Items > 0 || page.HasNext && page.Next != at.cursor; {
+	case isNew || at.seeking:
+		_, err = w.pull(ctx, feed)
+		return err
+	case !page.HasNext && at.cursor > 0 && lookBack.due():
+		if !w.isShorter(ctx, feed, at.cursor) {
+			lookBack.again(true)
+			return nil
+		}
+		next, err := w.pull(ctx, feed)
+		lookBack.again(err == nil && next != at.cursor)
+		return err
 	}
-	w.mu.Lock()
-	w.cursors[feed] = next
-	if w.lastPull == nil {
-		w.lastPull = make(map[Target]time.Time)
-	}
-	w.lastPull[feed] = time.Now()
-	w.mu.Unlock()
-	w.changed()
 	return nil
 }
 
+// position is where the relay canister stands in a feed.
+func (w *watch) position(feed Target) (at feedStatus, known bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, ok := w.feeds[feed]
+	switch {
+	case w.feeds == nil:
+		return at, false, nil
+	case !ok:
+		return at, false, notConfigured(feed)
+	case at.cursor == noCursor:
+		return at, false, fmt.Errorf("feed %s has no end that the relay canister could find", feed)
+	}
+	// A search for the end that failed is taken up again, once for each status:
+	// until it is done the feed relays nothing.
+	rest := at
+	rest.seeking = false
+	w.feeds[feed] = rest
+	return at, true, nil
+}
+
+// isShorter reports whether a target that counts its items no longer has the
+// last one that was relayed: it was reinstalled. The relay canister looks for
+// itself and starts over; this only tells when to have it look.
+func (w *watch) isShorter(ctx context.Context, feed Target, cursor uint64) bool {
+	page, err := w.page(ctx, feed, cursor-1)
+	var reject *ic.RejectError
+	if errors.As(err, &reject) {
+		return !reject.Transient() // some refuse to look past their end
+	}
+	return err == nil && page.Items == 0 && !page.HasNext
+}
+
+// pull has the relay canister fetch what is new.
 func (w *watch) pull(ctx context.Context, feed Target) (cursor uint64, err error) {
 	arg, err := feed.pullArgument(w.delivered())
 	if err != nil {
 		return 0, err
 	}
 	reply, err := w.client.Call(ctx, w.identity, w.canister, "relay_pull", arg)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		cursor, err = decodePulled(reply)
 	}
-	return decodePulled(reply)
+	if err != nil {
+		return 0, fmt.Errorf("pull of feed %s: %w", feed, err)
+	}
+	w.mu.Lock()
+	w.feeds[feed] = feedStatus{cursor: cursor}
+	w.pulls[feed] = time.Now()
+	w.mu.Unlock()
+	w.changed()
+	return cursor, nil
 }
 
 // textOf is an error as one sentence, "" for none: replicas put stack traces

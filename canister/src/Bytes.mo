@@ -1,6 +1,7 @@
 /// Building byte strings piece by piece.
 
 import Blob "mo:core/Blob";
+import Nat32 "mo:core/Nat32";
 import Nat8 "mo:core/Nat8";
 import VarArray "mo:core/VarArray";
 
@@ -15,9 +16,10 @@ module {
 
   /// Amortized O(1).
   public func byte(w : Writer, value : Nat8) {
-    if (w.size == w.bytes.size()) grow(w, 1);
-    w.bytes[w.size] := value;
-    w.size += 1;
+    let at = w.size;
+    if (at == w.bytes.size()) grow(w, 1);
+    w.bytes[at] := value;
+    w.size := at + 1;
   };
 
   /// O(size of blob).
@@ -29,14 +31,15 @@ module {
     let count = to - from : Nat;
     if (w.size + count > w.bytes.size()) grow(w, count);
     let bytes = w.bytes;
-    var i = from;
-    var o = w.size;
-    while (i < to) {
-      bytes[o] := value[i];
-      i += 1;
-      o += 1;
+    let end = Nat32.fromNat(to);
+    var i = Nat32.fromNat(from);
+    var o = Nat32.fromNat(w.size);
+    while (i < end) {
+      bytes[Nat32.toNat(o)] := value[Nat32.toNat(i)];
+      i +%= 1;
+      o +%= 1;
     };
-    w.size := o;
+    w.size += count;
   };
 
   /// Appends `value` as LEB128. O(size).

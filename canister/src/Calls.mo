@@ -1,14 +1,16 @@
 /// Calls of targets: what is in flight, what waits, and what failed.
 ///
 /// Calls to one target start in the order in which they were queued, so those of one client start in the order of its
-/// messages; the IC delivers them in that order. At most a configured number is open per target, the rest waits.
+/// messages; the IC delivers them in that order. At most a configured number is open per target, the rest waits. All
+/// targets together share a number of places too: a target may have as many calls open as places are left, so that one
+/// that never answers leaves half of them to the others, two a third, and so on.
 
+import Array "mo:core/Array";
 import Error "mo:core/Error";
 import Map "mo:core/Map";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Text "mo:core/Text";
-import Array "mo:core/Array";
 import Ring "Ring";
 import Types "Types";
 
@@ -17,12 +19,22 @@ module {
   public let maxWaiting = 2_000;
   /// Bytes of arguments that may wait per target.
   public let maxWaitingBytes = 16_777_216;
+  /// Calls open at a time, to all targets together.
+  public let maxOpen = 200;
   /// How many failed calls are remembered.
   public let maxRejections = 100;
   /// Characters of a failed call's text that are remembered.
   public let maxRejectionText = 1_000;
 
-  public type Call = { target : Principal; method : Text; argument : Blob; client : Types.ClientKey };
+  /// `config` says what becomes of the reply; null for hooks.
+  public type Call = {
+    number : Nat;
+    target : Principal;
+    method : Text;
+    argument : Blob;
+    client : Types.ClientKey;
+    config : ?Types.Call;
+  };
 
   public type Target = {
     principal : Principal;
@@ -37,16 +49,25 @@ module {
     targets : Map.Map<Principal, Target>;
     rejections : Ring.Ring<Types.Rejection>;
     var nextRejection : Nat64;
+    var nextCall : Nat;
+    // calls open to all targets
+    var open : Nat;
+    // a target had calls waiting and found no place
+    var isCrowded : Bool;
   };
 
   public func empty() : Calls = {
     targets = Map.empty();
     rejections = Ring.empty();
     var nextRejection = 0;
+    var nextCall = 0;
+    var open = 0;
+    var isCrowded = false;
   };
 
   /// After an upgrade nothing is in flight: an upgrade with open calls is refused by the runtime. O(targets).
   public func restart(calls : Calls) {
+    calls.open := 0;
     for (target in Map.values(calls.targets)) {
       target.inFlight := 0;
       target.starting := 0;
@@ -71,52 +92,101 @@ module {
     };
   };
 
+  /// Forgets targets that have nothing to do and that the configuration does not name any more. O(targets).
+  public func forgetIdle(calls : Calls, isConfigured : Principal -> Bool) {
+    for (target in Array.fromIter<Target>(Map.values(calls.targets)).values()) {
+      if (target.waiting.size == 0 and target.inFlight == 0 and target.starting == 0 and not isConfigured(target.principal)) {
+        Map.remove(calls.targets, Principal.compare, target.principal);
+      };
+    };
+  };
+
   /// Whether `count` more calls with `bytes` bytes of arguments in all may wait. O(1).
   public func hasRoom(target : Target, count : Nat, bytes : Nat) : Bool {
     target.waiting.size + count <= maxWaiting and (target.waiting.size == 0 or target.waitingBytes + bytes <= maxWaitingBytes);
   };
 
-  /// Amortized O(1).
-  public func push(target : Target, call : Call) {
-    Ring.pushBack(target.waiting, call);
+  /// Queues a call. Amortized O(1).
+  public func push(calls : Calls, target : Target, call : { method : Text; argument : Blob; client : Types.ClientKey; config : ?Types.Call }) {
+    Ring.pushBack(target.waiting, { call with number = calls.nextCall; target = target.principal });
     target.waitingBytes += call.argument.size();
+    calls.nextCall += 1;
+  };
+
+  /// Puts a call that could not be started back into its place. Amortized O(1), O(number) where several come back.
+  public func putBack(target : Target, call : Call) {
+    target.waitingBytes += call.argument.size();
+    Ring.pushFront(target.waiting, call);
+    var i = 0;
+    while (i + 1 < target.waiting.size and Ring.at(target.waiting, i + 1).number < call.number) {
+      Ring.put(target.waiting, i, Ring.at(target.waiting, i + 1));
+      i += 1;
+    };
+    Ring.put(target.waiting, i, call);
   };
 
   /// Whether one more message should be sent to start a call; it counts until `release`. O(1).
-  public func reserve(target : Target, maxInFlight : Nat) : Bool {
-    if (target.waiting.size <= target.starting or target.inFlight + target.starting >= maxInFlight) return false;
+  public func reserve(calls : Calls, target : Target, maxInFlight : Nat) : Bool {
+    if (target.waiting.size <= target.starting) return false;
+    if (not mayOpen(calls, target, target.inFlight + target.starting, maxInFlight)) return false;
     target.starting += 1;
+    calls.open += 1;
     true;
   };
 
   /// Messages that were to start calls may never have come, because the canister was stopped in between. O(1).
-  public func forgetStarting(target : Target) = target.starting := 0;
+  public func forgetStarting(calls : Calls, target : Target) {
+    while (target.starting > 0) release(calls, target);
+  };
 
   /// O(1).
-  public func release(target : Target) {
-    if (target.starting > 0) target.starting -= 1;
+  public func release(calls : Calls, target : Target) {
+    if (target.starting == 0) return;
+    target.starting -= 1;
+    leave(calls);
   };
 
   /// The next call to start, which then counts as in flight until `finish`. Amortized O(1).
-  public func start(target : Target, maxInFlight : Nat) : ?Call {
-    if (target.inFlight >= maxInFlight) return null;
+  public func start(calls : Calls, target : Target, maxInFlight : Nat) : ?Call {
+    if (target.waiting.size == 0 or not mayOpen(calls, target, target.inFlight, maxInFlight)) return null;
     switch (Ring.popFront(target.waiting)) {
       case null null;
       case (?call) {
         target.waitingBytes -= call.argument.size();
         target.inFlight += 1;
+        calls.open += 1;
         ?call;
       };
     };
   };
 
   /// O(1).
-  public func finish(target : Target) {
-    if (target.inFlight > 0) target.inFlight -= 1;
+  public func finish(calls : Calls, target : Target) {
+    if (target.inFlight == 0) return;
+    target.inFlight -= 1;
+    leave(calls);
+  };
+
+  /// The targets that may have waited for a place, after one has become free. O(targets), rarely.
+  public func crowded(calls : Calls) : [Target] {
+    if (not calls.isCrowded) return [];
+    calls.isCrowded := false;
+    Array.filter<Target>(Array.fromIter(Map.values(calls.targets)), func t = t.waiting.size > t.starting);
+  };
+
+  func mayOpen(calls : Calls, target : Target, open : Nat, maxInFlight : Nat) : Bool {
+    if (open >= maxInFlight) return false;
+    if (open + calls.open < maxOpen) return true;
+    calls.isCrowded := true;
+    false;
+  };
+
+  func leave(calls : Calls) {
+    if (calls.open > 0) calls.open -= 1;
   };
 
   /// Remembers a failed call in place of the oldest one remembered. O(length of the text).
-  public func reject(calls : Calls, call : Call, failure : { code : Text; text : Text }, now : Nat64) {
+  public func reject(calls : Calls, call : { target : Principal; method : Text }, failure : Failure, now : Nat64) {
     if (calls.rejections.size >= maxRejections) ignore Ring.popFront(calls.rejections);
     Ring.pushBack(
       calls.rejections,
@@ -146,13 +216,17 @@ module {
     { inFlight; waiting };
   };
 
+  public type Failure = { code : Text; text : Text };
+
+  /// The code of a call that was not sent: too many calls are under way, or the cycles do not suffice.
+  public let notStarted = "NOT_STARTED";
+
   /// What is known of a failed call: the IC's error code, or the kind of the failure, and a text. The runtime reports
   /// every reject of a call with raw arguments alike, but the IC puts its error code in front of its own texts. O(length).
-  public func describe(error : Error) : { code : Text; text : Text } {
+  public func describe(error : Error) : Failure {
     let text = Error.message(error);
     switch (Error.code(error)) {
-      // too many calls under way, or not enough cycles
-      case (#call_error _) ({ code = "NOT_STARTED"; text = if (text == "") "the call could not be started" else text });
+      case (#call_error _) ({ code = notStarted; text = if (text == "") "the call could not be started" else text });
       case _ {
         let chars = text.chars();
         var code = "";

@@ -1,10 +1,12 @@
 /// The connected clients, by key. One principal may hold several connections.
 
+import Array "mo:core/Array";
 import Map "mo:core/Map";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Gateways "Gateways";
 import Order "Order";
+import Routes "Routes";
 import Types "Types";
 
 module {
@@ -13,8 +15,8 @@ module {
   /// One more connection of a principal replaces its least recently heard one.
   public let maxPerPrincipal = 32;
 
-  /// A message out of its turn keeps what is needed of it.
-  public type Incoming = { content : Blob; isService : Bool };
+  /// What is needed of a message until its turn comes. `#nothing` has been refused, and only takes up its number.
+  public type Incoming = { #service : Blob; #call : Routes.Route; #nothing };
 
   public type Client = {
     key : Types.ClientKey;
@@ -29,6 +31,13 @@ module {
 
   public type Clients = { all : Map.Map<Types.ClientKey, Client>; var heldBytes : Nat };
 
+  /// O(1).
+  public func sizeOf(incoming : Incoming) : Nat = switch incoming {
+    case (#service(content)) content.size();
+    case (#call({ argument })) argument.size();
+    case (#nothing) 0;
+  };
+
   public func empty() : Clients = { all = Map.empty(); var heldBytes = 0 };
 
   public func compareKeys(a : Types.ClientKey, b : Types.ClientKey) : { #less; #equal; #greater } {
@@ -40,6 +49,9 @@ module {
 
   /// O(log n).
   public func find(clients : Clients, key : Types.ClientKey) : ?Client = Map.get(clients.all, compareKeys, key);
+
+  /// O(n).
+  public func toArray(clients : Clients) : [Client] = Array.fromIter(Map.values(clients.all));
 
   /// O(1).
   public func size(clients : Clients) : Nat = Map.size(clients.all);

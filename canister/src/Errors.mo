@@ -1,6 +1,8 @@
 /// The texts of refusals. Where the CDK refuses the same thing, the text is the CDK's
 /// (omnia-network/ic-websocket-cdk-rs, src/ic-websocket-cdk/src/errors.rs), because gateways and clients know it.
 
+import Nat "mo:core/Nat";
+import Nat32 "mo:core/Nat32";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Types "Types";
@@ -43,6 +45,28 @@ module {
   public func targetBusy(target : Principal) : Text = "Too many calls are waiting for " # Principal.toText(target) # ", try again later";
 
   public func messageTooLarge(size : Text, limit : Text) : Text = "A message of " # size # " bytes is too large, at most " # limit # " are allowed";
+
+  public func unreadableMessage(reason : Text) : Text = "The message cannot be passed on: " # reason;
+
+  public func noCallForMessage() : Text = "No call is configured for this message: it is no variant, or a tag that no call takes";
+
+  public func gatewayNotAllowed(gateway : Principal) : Text = "Clients cannot come through gateway " # Principal.toText(gateway) # ": the relay canister's configuration does not list it";
+
+  public func unknownInterface(theirs : Nat32, own : Nat32, version : Text) : Text = "The gateway speaks version " # Nat32.toText(theirs) # " of the relay canister's interface; this relay canister, " # version # ", knows version " # Nat32.toText(own) # ": use a gateway and a relay canister of the same release";
+
+  // Refusals of what targets push.
+
+  public func unreadablePush(reason : Text) : Text = "The message is not a Candid value: " # reason;
+
+  public func emptyPush() : Text = "The message holds no value";
+
+  public func tooManyRecipients(count : Nat, limit : Nat) : Text = Nat.toText(count) # " recipients are too many, at most " # Nat.toText(limit) # " are allowed";
+
+  public func tooLargeForAll(size : Nat, clients : Nat) : Text = Nat.toText(size) # " bytes are too many for " # Nat.toText(clients) # " connections at once";
+
+  public func queueFull() : Text = "The queue of a gateway is full, try again later";
+
+  public func onlyTargets(what : Text) : Text = what # " is only for controllers and admins of the relay canister, and for canisters that its configuration names";
 
   public func noCertificate() : Text = "No certificate: ws_get_messages must be called as a query";
 

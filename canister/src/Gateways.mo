@@ -3,6 +3,7 @@
 /// A gateway comes into being with its first client and goes some time after its last. Should it come back, its nonces
 /// go on where they ended, so that its old position in the queue stays meaningful.
 
+import Array "mo:core/Array";
 import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Map "mo:core/Map";
@@ -15,7 +16,7 @@ import Queue "Queue";
 module {
   /// More gateways at a time are refused.
   public let maxGateways = 256;
-  /// How many gateways that went are remembered with their nonces.
+  /// How many gateways that went are remembered with their nonces; the first to have gone are forgotten first.
   public let maxRetired = 1_024;
 
   public type Gateway = {
@@ -30,14 +31,17 @@ module {
 
   public type Gateways = {
     all : Map.Map<Principal, Gateway>;
-    retired : Map.Map<Principal, Nat>;
+    // with their next nonce, in the order in which they went
+    var retired : [(Principal, Nat)];
+    total : Queue.Total;
     tree : CertTree.Tree;
     changed : List.List<Gateway>;
   };
 
   public func empty() : Gateways = {
     all = Map.empty();
-    retired = Map.empty();
+    var retired = [];
+    total = { var bytes = 0 };
     tree = CertTree.empty();
     changed = List.empty();
   };
@@ -45,19 +49,17 @@ module {
   /// O(log n).
   public func find(gateways : Gateways, principal : Principal) : ?Gateway = Map.get(gateways.all, Principal.compare, principal);
 
-  /// The gateway, new if need be; null when there are too many. O(log n), O(n) for a new one.
-  public func findOrAdd(gateways : Gateways, principal : Principal) : ?Gateway {
+  /// The gateway, new if need be; null when there are too many that have clients. O(log n), O(n) for a new one.
+  public func findOrAdd(gateways : Gateways, principal : Principal, now : Nat64) : ?Gateway {
     switch (find(gateways, principal)) {
       case (?gateway) ?gateway;
       case null {
+        if (Map.size(gateways.all) >= maxGateways) removeLongestEmpty(gateways, now);
         if (Map.size(gateways.all) >= maxGateways) return null;
-        let first = switch (Map.take(gateways.retired, Principal.compare, principal)) {
-          case (?nonce) nonce;
-          case null 0;
-        };
+        let first = rehire(gateways, principal);
         let gateway : Gateway = {
           principal;
-          queue = Queue.empty(CertTree.addTrack(gateways.tree, Principal.toText(principal), first));
+          queue = Queue.empty(CertTree.addTrack(gateways.tree, Principal.toText(principal), first), gateways.total);
           var clients = 0;
           var emptySince = 0;
           var changed = false;
@@ -71,16 +73,40 @@ module {
   /// Removes the gateways that have had no client for longer than `age` nanoseconds. O(n).
   public func removeEmpty(gateways : Gateways, now : Nat64, age : Nat64) {
     for (gateway in Iter.toArray(Map.values(gateways.all)).values()) {
-      if (gateway.clients == 0 and now - gateway.emptySince > age) {
-        Map.remove(gateways.all, Principal.compare, gateway.principal);
-        CertTree.removeTrack(gateways.tree, gateway.queue.track);
-        if (Map.size(gateways.retired) >= maxRetired) {
-          switch (Map.minEntry(gateways.retired)) {
-            case (?(oldest, _)) Map.remove(gateways.retired, Principal.compare, oldest);
-            case null {};
-          };
-        };
-        Map.add(gateways.retired, Principal.compare, gateway.principal, gateway.queue.track.next);
+      if (gateway.clients == 0 and now - gateway.emptySince > age) retire(gateways, gateway);
+    };
+  };
+
+  /// Makes a place for another gateway, if there is one without clients that was given the time to poll its last messages.
+  func removeLongestEmpty(gateways : Gateways, now : Nat64) {
+    var found : ?Gateway = null;
+    for (gateway in Map.values(gateways.all)) {
+      if (gateway.clients == 0 and now - gateway.emptySince > Queue.pressureAge) switch found {
+        case (?other) if (gateway.emptySince < other.emptySince) found := ?gateway;
+        case null found := ?gateway;
+      };
+    };
+    switch found { case (?gateway) retire(gateways, gateway); case null {} };
+  };
+
+  func retire(gateways : Gateways, gateway : Gateway) {
+    Map.remove(gateways.all, Principal.compare, gateway.principal);
+    Queue.discard(gateway.queue);
+    CertTree.removeTrack(gateways.tree, gateway.queue.track);
+    let skipped = if (gateways.retired.size() < maxRetired) 0 else 1;
+    gateways.retired := Array.concat(
+      Array.sliceToArray<(Principal, Nat)>(gateways.retired, skipped, gateways.retired.size()),
+      [(gateway.principal, gateway.queue.track.next)],
+    );
+  };
+
+  /// The nonce that a gateway goes on with: 0, or where it ended if it is remembered.
+  func rehire(gateways : Gateways, principal : Principal) : Nat {
+    switch (Array.find<(Principal, Nat)>(gateways.retired, func(p, _) = p == principal)) {
+      case null 0;
+      case (?(_, next)) {
+        gateways.retired := Array.filter<(Principal, Nat)>(gateways.retired, func(p, _) = p != principal);
+        next;
       };
     };
   };
@@ -92,12 +118,26 @@ module {
     List.add(gateways.changed, gateway);
   };
 
-  /// Whether messages fit into the queue of a gateway, see `Queue.makeRoom`.
+  /// Whether messages fit into the queue of a gateway, after dropping what may be dropped. O(1 + number dropped), O(n) where
+  /// all queues together hold too much.
   public func makeRoom(gateways : Gateways, gateway : Gateway, count : Nat, bytes : Nat, now : Nat64) : Bool {
+    shrink(gateways, gateway, func queue = Queue.makeRoom(queue, count, bytes, now)) and makeTotalRoom(gateways, bytes, now);
+  };
+
+  /// Whether all queues together have room for `bytes` more bytes, after dropping from each what may be dropped, if need be.
+  public func makeTotalRoom(gateways : Gateways, bytes : Nat, now : Nat64) : Bool {
+    if (not Queue.isTotalFull(gateways.total, bytes)) return true;
+    for (gateway in Map.values(gateways.all)) {
+      ignore shrink(gateways, gateway, func queue { Queue.dropOld(queue, Queue.maxCount, now, Queue.pressureAge); true });
+    };
+    not Queue.isTotalFull(gateways.total, bytes);
+  };
+
+  func shrink(gateways : Gateways, gateway : Gateway, drop : Queue.Queue -> Bool) : Bool {
     let first = gateway.queue.track.first;
-    let hasRoom = Queue.makeRoom(gateway.queue, count, bytes, now);
+    let result = drop(gateway.queue);
     if (gateway.queue.track.first != first) touch(gateways, gateway);
-    hasRoom;
+    result;
   };
 
   /// What the certified data must be now. Costs what `CertTree.commit` costs for each queue that has changed.

@@ -19,6 +19,8 @@ import Errors "Errors";
 import Gateways "Gateways";
 import Order "Order";
 import Queue "Queue";
+import Ring "Ring";
+import Routes "Routes";
 import Service "Service";
 import Settings "Settings";
 import Sha256 "Sha256";
@@ -29,21 +31,38 @@ module {
   public let maxHeldPerClient = 4_194_304;
   /// How much of all clients' messages may wait for earlier ones.
   public let maxHeld = 67_108_864;
+  /// Bytes of a message's encoding beside its content, at most.
+  let overhead = 192;
+  /// A message that comes to more for all its receivers together is refused: certifying it could never be paid for.
+  public let maxFanOutBytes = 16_777_216;
   /// A poll returns about so much; the IC allows 3 MiB in a query's reply.
   public let maxPollBytes = 1_500_000;
 
-  public type Hub = { clients : Clients.Clients; gateways : Gateways.Gateways };
+  /// A connection that has come or gone, for those who want to be told.
+  public type Event = { #opened : Types.ClientKey; #closed : Types.ClientKey };
+
+  public type Hub = {
+    clients : Clients.Clients;
+    gateways : Gateways.Gateways;
+    // kept only where the configuration has hooks
+    events : Ring.Ring<Event>;
+  };
 
   public type Result<T> = { #ok : T; #err : Text };
 
-  public func empty() : Hub = { clients = Clients.empty(); gateways = Gateways.empty() };
+  public func empty() : Hub = {
+    clients = Clients.empty();
+    gateways = Gateways.empty();
+    events = Ring.empty();
+  };
 
   /// What the certified data must be now.
   public func commit(hub : Hub) : Blob = Gateways.commit(hub.gateways);
 
-  /// `ws_open`: registers the caller as a client and queues its OpenMessage. O(log n).
-  public func open(hub : Hub, settings : Settings.Settings, caller : Principal, args : Types.CanisterWsOpenArguments, now : Nat64) : Result<()> {
+  /// `ws_open`: registers the caller as a client and queues its OpenMessage, and `greetings` behind it. O(log n) for each.
+  public func open(hub : Hub, settings : Settings.Settings, caller : Principal, args : Types.CanisterWsOpenArguments, greetings : [Blob], now : Nat64) : Result<()> {
     if (Principal.isAnonymous(caller)) return #err(Errors.anonymous());
+    if (not Settings.allowsGateway(settings, args.gateway_principal)) return #err(Errors.gatewayNotAllowed(args.gateway_principal));
     let key = { client_principal = caller; client_nonce = args.client_nonce };
     switch (Clients.find(hub.clients, key)) {
       case (?_) return #err(Errors.alreadyConnected(key));
@@ -53,11 +72,13 @@ module {
     if (old.size() < Clients.maxPerPrincipal and Clients.size(hub.clients) >= Clients.maxClients) {
       return #err(Errors.tooManyClients());
     };
-    let gateway = switch (Gateways.findOrAdd(hub.gateways, args.gateway_principal)) {
+    let gateway = switch (Gateways.findOrAdd(hub.gateways, args.gateway_principal, now)) {
       case (?gateway) gateway;
       case null return #err(Errors.tooManyGateways());
     };
-    if (not Gateways.makeRoom(hub.gateways, gateway, 1, 512, now)) return #err(Errors.gatewayQueueFull(args.gateway_principal));
+    var bytes = 512;
+    for (greeting in greetings.values()) bytes += greeting.size() + overhead;
+    if (not Gateways.makeRoom(hub.gateways, gateway, 1 + greetings.size(), bytes, now)) return #err(Errors.gatewayQueueFull(args.gateway_principal));
     if (old.size() >= Clients.maxPerPrincipal) {
       var stalest = old[0];
       for (client in old.values()) if (client.lastKeepAlive < stalest.lastKeepAlive) stalest := client;
@@ -65,6 +86,8 @@ module {
     };
     let client = Clients.add(hub.clients, key, gateway, now);
     send(hub, settings, client, Service.encode(#OpenMessage { client_key = key }), true, now);
+    for (greeting in greetings.values()) send(hub, settings, client, greeting, false, now);
+    note(hub, settings, #opened key);
     #ok;
   };
 
@@ -95,38 +118,44 @@ module {
     #err(if (Clients.hasPrincipal(hub.clients, caller)) Errors.keyMismatch(key) else Errors.principalNotConnected(caller));
   };
 
-  /// `ws_message`: takes a message in, and returns the contents of the application's messages whose turn has come, in
-  /// order. Keep-alive messages are dealt with here. O(log n), and O(log window) for each message that becomes ready.
-  public func accept(hub : Hub, settings : Settings.Settings, client : Clients.Client, message : Types.WebsocketMessage, now : Nat64) : Result<[Blob]> {
+  /// The calls of the messages whose turn has come, in order. `refusal` is for the sender of the message that was taken in,
+  /// whatever has become ready behind it.
+  public type Accepted = { routes : [Routes.Route]; refusal : ?Text };
+
+  /// `ws_message`: takes a message in. Keep-alive messages are dealt with here. O(log n), and O(log window) for each
+  /// message that becomes ready.
+  public func accept(hub : Hub, settings : Settings.Settings, client : Clients.Client, number : Nat64, message : Clients.Incoming, now : Nat64) : Result<Accepted> {
     let expected = client.order.expected;
-    let size = message.content.size();
-    if (message.sequence_num > expected and message.sequence_num - expected < Order.window) {
+    let size = Clients.sizeOf(message);
+    if (number > expected and number - expected < Order.window) {
       if (client.heldBytes + size > maxHeldPerClient or hub.clients.heldBytes + size > maxHeld) {
         remove(hub, settings, client, ?#WrongSequenceNumber, now);
         return #err(Errors.heldTooMuch());
       };
     };
-    switch (Order.offer(client.order, message.sequence_num, { content = message.content; isService = message.is_service_message })) {
+    switch (Order.offer(client.order, number, message)) {
       case (#wrong) {
         remove(hub, settings, client, ?#WrongSequenceNumber, now);
-        #err(Errors.wrongSequenceNumber(expected, message.sequence_num));
+        #err(Errors.wrongSequenceNumber(expected, number));
       };
       case (#held) {
         client.heldBytes += size;
         hub.clients.heldBytes += size;
-        #ok([]);
+        #ok({ routes = []; refusal = null });
       };
       case (#ready(messages)) {
-        let contents = List.empty<Blob>();
+        let routes = List.empty<Routes.Route>();
         var refusal : ?Text = null;
         var isFirst = true;
-        for ({ content; isService } in messages.values()) {
+        for (message in messages.values()) {
           if (not isFirst) {
-            client.heldBytes -= content.size();
-            hub.clients.heldBytes -= content.size();
+            client.heldBytes -= Clients.sizeOf(message);
+            hub.clients.heldBytes -= Clients.sizeOf(message);
           };
-          if (isService) {
-            switch (Service.decodeKeepAlive(content)) {
+          switch message {
+            case (#call(route)) List.add(routes, route);
+            case (#nothing) {};
+            case (#service(content)) switch (Service.decodeKeepAlive(content)) {
               case (#ok(_)) {
                 client.lastKeepAlive := now;
                 client.isAskedForKeepAlive := false;
@@ -134,13 +163,10 @@ module {
               // as in the CDK, only the sender of the message hears of it
               case (#err(e)) if (isFirst) refusal := ?e;
             };
-          } else List.add(contents, content);
+          };
           isFirst := false;
         };
-        switch (refusal) {
-          case (?e) if (List.size(contents) == 0) #err(e) else #ok(List.toArray(contents));
-          case null #ok(List.toArray(contents));
-        };
+        #ok({ routes = List.toArray(routes); refusal });
       };
     };
   };
@@ -184,23 +210,52 @@ module {
       content;
     });
     let queue = client.gateway.queue;
-    Queue.dropOld(queue, Queue.dropsPerPush, now, settings.ackInterval);
     Queue.push(queue, { key = client.key; content = Bytes.toBlob(w); at = now }, Sha256.ofBytes(w.bytes, w.size));
+    // in this order, so that the last message, which always stays, is the new one
+    Queue.dropOld(queue, Queue.dropsPerPush, now, settings.ackInterval);
     Gateways.touch(hub.gateways, client.gateway);
   };
 
-  /// Whether an application's message of `size` bytes fits into every queue for every client. O(gateways).
-  public func hasRoomForAll(hub : Hub, size : Nat, now : Nat64) : Bool {
-    for (gateway in Map.values(hub.gateways.all)) {
-      let count = gateway.clients;
-      if (count > 0 and not Gateways.makeRoom(hub.gateways, gateway, count, count * (size + 192), now)) return false;
+  /// Why a message of `size` bytes cannot be queued for all of `clients`, if so: nothing is ever queued for some of them
+  /// only. O(clients).
+  public func refusal(hub : Hub, clients : [Clients.Client], size : Nat, now : Nat64) : ?Refusal {
+    if (size * clients.size() > maxFanOutBytes) return ?#tooLarge;
+    if (not Gateways.makeTotalRoom(hub.gateways, (size + overhead) * clients.size(), now)) return ?#full;
+    if (clients.size() == Clients.size(hub.clients)) {
+      for (gateway in Map.values(hub.gateways.all)) {
+        let count = gateway.clients;
+        if (count > 0 and not Gateways.makeRoom(hub.gateways, gateway, count, count * (size + overhead), now)) return ?#full;
+      };
+      return null;
     };
-    true;
+    let counts = Map.empty<Principal, (Gateways.Gateway, Nat)>();
+    for ({ gateway } in clients.values()) {
+      let count = switch (Map.get(counts, Principal.compare, gateway.principal)) {
+        case (?(_, count)) count;
+        case null 0;
+      };
+      Map.add(counts, Principal.compare, gateway.principal, (gateway, count + 1));
+    };
+    for ((gateway, count) in Map.values(counts)) {
+      if (not Gateways.makeRoom(hub.gateways, gateway, count, count * (size + overhead), now)) return ?#full;
+    };
+    null;
   };
 
-  /// Queues an application's message to every client. O(clients).
-  public func broadcast(hub : Hub, settings : Settings.Settings, content : Blob, now : Nat64) {
-    for (client in Map.values(hub.clients.all)) send(hub, settings, client, content, false, now);
+  /// `#full` passes, `#tooLarge` does not.
+  public type Refusal = { #tooLarge; #full };
+
+  /// Queues an application's message to each of `clients`. O(log n) each.
+  public func sendAll(hub : Hub, settings : Settings.Settings, clients : [Clients.Client], content : Blob, now : Nat64) {
+    for (client in clients.values()) send(hub, settings, client, content, false, now);
+  };
+
+  /// Queues an application's message to a client that cannot be asked to wait. One for whom there is no room is closed,
+  /// because it would miss the message without knowing. False when that happened. O(log n).
+  public func sendOrClose(hub : Hub, settings : Settings.Settings, client : Clients.Client, content : Blob, now : Nat64) : Bool {
+    let hasRoom = Gateways.makeRoom(hub.gateways, client.gateway, 1, content.size() + overhead, now);
+    if (hasRoom) send(hub, settings, client, content, false, now) else remove(hub, settings, client, ?#ClosedByApplication, now);
+    hasRoom;
   };
 
   /// A gateway says that it has polled everything below `nonce`. O(number dropped).
@@ -242,10 +297,23 @@ module {
       case null {};
     };
     Clients.remove(hub.clients, client, now);
+    note(hub, settings, #closed(client.key));
+  };
+
+  /// Removes the clients whose gateway the configuration does not allow. O(clients).
+  public func removeDisallowed(hub : Hub, settings : Settings.Settings, now : Nat64) {
+    for (client in Clients.toArray(hub.clients).values()) {
+      if (not Settings.allowsGateway(settings, client.gateway.principal)) remove(hub, settings, client, ?#ClosedByApplication, now);
+    };
+  };
+
+  func note(hub : Hub, settings : Settings.Settings, event : Event) {
+    if (settings.hooks.size() > 0) Ring.pushBack(hub.events, event);
   };
 
   /// Whether the caller is a gateway that has clients. O(log n).
-  public func isActiveGateway(hub : Hub, caller : Principal) : Bool {
+  public func isActiveGateway(hub : Hub, settings : Settings.Settings, caller : Principal) : Bool {
+    if (not Settings.allowsGateway(settings, caller)) return false;
     switch (Gateways.find(hub.gateways, caller)) {
       case (?gateway) gateway.clients > 0;
       case null false;

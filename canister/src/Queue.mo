@@ -2,8 +2,9 @@
 ///
 /// A poll is a query, so the canister does not learn from it what was delivered. Messages are dropped when the gateway
 /// says so in one of its updates, when they are older than the acknowledgement interval (as in the CDK), and, only when
-/// the queue is full, when they are older than `pressureAge`: a gateway polls several times a second. The last message
-/// always stays, because a gateway recognises the queue by it.
+/// there is no room, when they are older than `pressureAge`: a gateway polls several times a second. The last message
+/// always stays, because a gateway recognises the queue by it. Besides its own bounds each queue has a share in the
+/// bytes that all queues of the canister may have together.
 
 import Nat64 "mo:core/Nat64";
 import CertTree "CertTree";
@@ -15,34 +16,46 @@ module {
   public let maxCount = 50_000;
   /// A queue with so many bytes of content is full.
   public let maxBytes = 67_108_864;
-  /// Nanoseconds after which a message may be dropped from a full queue.
+  /// So many bytes of content in all queues are too many.
+  public let maxTotalBytes = 268_435_456;
+  /// Nanoseconds after which a message may be dropped when there is no room.
   public let pressureAge : Nat64 = 10_000_000_000;
   /// How many messages too old to be kept are dropped for each new one (the CDK's number).
   public let dropsPerPush = 5;
 
   public type Item = { key : Types.ClientKey; content : Blob; at : Nat64 };
 
-  public type Queue = { track : CertTree.Track; items : Ring.Ring<Item>; var bytes : Nat };
+  /// The bytes in all queues.
+  public type Total = { var bytes : Nat };
+
+  public type Queue = { track : CertTree.Track; items : Ring.Ring<Item>; var bytes : Nat; total : Total };
 
   /// The messages `from` up to but not including `to`; `isEnd` when none follows.
   public type Range = { from : Nat; to : Nat; isEnd : Bool };
 
-  public func empty(track : CertTree.Track) : Queue = { track; items = Ring.empty(); var bytes = 0 };
+  public func empty(track : CertTree.Track, total : Total) : Queue = {
+    track;
+    items = Ring.empty();
+    var bytes = 0;
+    total;
+  };
 
   /// Adds a message, whether there is room or not; `hash` is sha256 of `content`. Amortized O(1) hashes.
   public func push(queue : Queue, item : Item, hash : Blob) {
     Ring.pushBack(queue.items, item);
     queue.bytes += item.content.size();
+    queue.total.bytes += item.content.size();
     CertTree.append(queue.track, hash);
   };
 
-  /// Whether `count` messages with `bytes` bytes in all fit, after dropping what may be dropped from a full queue.
+  /// Whether `count` messages with `bytes` bytes in all fit, after dropping what may be dropped.
   public func makeRoom(queue : Queue, count : Nat, bytes : Nat, now : Nat64) : Bool {
-    while (not fits(queue, count, bytes)) {
-      if (not dropIfOlder(queue, now, pressureAge)) return queue.items.size <= 1;
-    };
+    while (not fits(queue, count, bytes)) if (not dropIfOlder(queue, now, pressureAge)) return false;
     true;
   };
+
+  /// Whether all queues together have no room for `bytes` more bytes. O(1).
+  public func isTotalFull(total : Total, bytes : Nat) : Bool = total.bytes + bytes > maxTotalBytes;
 
   /// Drops at most `count` messages older than `age` nanoseconds. O(count).
   public func dropOld(queue : Queue, count : Nat, now : Nat64, age : Nat64) {
@@ -78,7 +91,10 @@ module {
   /// The message with this nonce, which must be in the queue. O(1).
   public func at(queue : Queue, nonce : Nat) : Item = Ring.at(queue.items, nonce - queue.track.first : Nat);
 
-  func fits(queue : Queue, count : Nat, bytes : Nat) : Bool = queue.items.size + count <= maxCount and queue.bytes + bytes <= maxBytes;
+  /// A queue that holds nothing but its last message takes whatever comes: no message is too large for ever.
+  func fits(queue : Queue, count : Nat, bytes : Nat) : Bool {
+    queue.items.size <= 1 or queue.items.size + count <= maxCount and queue.bytes + bytes <= maxBytes;
+  };
 
   func dropIfOlder(queue : Queue, now : Nat64, age : Nat64) : Bool {
     switch (Ring.peekFront(queue.items)) {
@@ -92,11 +108,15 @@ module {
     };
   };
 
+  /// Takes what the queue holds off the bytes of all queues, because it goes. O(1).
+  public func discard(queue : Queue) = queue.total.bytes -= queue.bytes;
+
   func drop(queue : Queue) {
     switch (Ring.popFront(queue.items)) {
       case null {};
       case (?item) {
         queue.bytes -= item.content.size();
+        queue.total.bytes -= item.content.size();
         CertTree.dropFirst(queue.track);
       };
     };

@@ -28,6 +28,39 @@ module {
     ring.size += 1;
   };
 
+  /// Adds an item in front of the oldest. Amortized O(1).
+  public func pushFront<T>(ring : Ring<T>, item : T) {
+    if (ring.size == ring.slots.size()) resize(ring, if (ring.size == 0) 8 else 2 * ring.size);
+    ring.start := if (ring.start == 0) ring.slots.size() - 1 : Nat else ring.start - 1 : Nat;
+    ring.slots[ring.start] := ?item;
+    ring.size += 1;
+  };
+
+  /// Replaces the item at `index`, which must exist. O(1).
+  public func put<T>(ring : Ring<T>, index : Nat, item : T) {
+    if (index >= ring.size) Runtime.trap("Ring.put: no item at this position");
+    ring.slots[slot(ring, index)] := ?item;
+  };
+
+  /// The items, oldest first. O(1) each.
+  public func values<T>(ring : Ring<T>) : { next : () -> ?T } {
+    var i = 0;
+    {
+      next = func() : ?T {
+        if (i >= ring.size) return null;
+        i += 1;
+        ring.slots[slot(ring, i - 1 : Nat)];
+      };
+    };
+  };
+
+  /// O(size).
+  public func clear<T>(ring : Ring<T>) {
+    ring.slots := [var];
+    ring.start := 0;
+    ring.size := 0;
+  };
+
   /// Takes the oldest item away. Gives memory back when three quarters are unused. Amortized O(1).
   public func popFront<T>(ring : Ring<T>) : ?T {
     if (ring.size == 0) return null;

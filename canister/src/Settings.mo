@@ -1,17 +1,28 @@
 /// The configuration, checked and with its defaults filled in.
 
 import Array "mo:core/Array";
+import Map "mo:core/Map";
 import Nat "mo:core/Nat";
+import Nat32 "mo:core/Nat32";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Text "mo:core/Text";
+import Candid "Candid";
 import Types "Types";
 
 module {
   public type Settings = {
-    calls : [Types.Call];
-    feeds : [Types.Feed];
-    admins : [Principal];
+    // as it was given
+    config : Types.Config;
+    // by the number of the tag that they take
+    tagged : Map.Map<Nat32, Types.Call>;
+    // takes the messages that no tag takes
+    whole : ?Types.Call;
+    hooks : [Types.Hook];
+    // clients can come through these only, if there are any
+    gateways : [Principal];
+    // who may push
+    targets : [Principal];
     // nanoseconds
     ackInterval : Nat64;
     // nanoseconds
@@ -21,17 +32,25 @@ module {
     maxCallsInFlight : Nat;
   };
 
+  /// The version of `Types.Config` and of the relay's own methods. It goes up when an older gateway or canister could
+  /// misunderstand the newer one.
+  public let interface : Nat32 = 1;
+
   /// The CDK's defaults: acknowledgements every 5 minutes, 60 seconds to answer them, 50 messages a poll.
   public let defaultAckIntervalMs : Nat64 = 300_000;
   public let defaultKeepAliveTimeoutMs : Nat64 = 60_000;
   public let defaultMaxMessages : Nat64 = 50;
-  /// The IC allows 500 between two canisters; a call takes up to two places.
+  /// The IC allows 500 between two canisters.
   public let defaultMaxCallsInFlight : Nat64 = 100;
 
-  let maxFeeds = 64;
-  let maxAdmins = 64;
+  let maxCalls = 256;
+  // feeds, hooks, admins, gateways and pushers
+  let maxOthers = 64;
   let maxMethodSize = 20_000;
+  let maxNameSize = 1_000;
+  let maxLast : Nat64 = 1_000;
   let minMs : Nat64 = 50;
+  let minIntervalMs : Nat64 = 100;
   let maxMs : Nat64 = 86_400_000;
 
   /// The settings, or everything that is wrong with the configuration in one text. O(size of configuration).
@@ -39,20 +58,70 @@ module {
     var problems = "";
     func problem(text : Text) = problems #= (if (problems == "") "" else "; ") # text;
 
-    if (config.calls.size() > 1) problem("calls: only one call can be configured");
-    if (config.feeds.size() > maxFeeds) problem("feeds: more than " # Nat.toText(maxFeeds) # " feeds");
-    if (config.admins.size() > maxAdmins) problem("admins: more than " # Nat.toText(maxAdmins) # " admins");
-    for (call in config.calls.values()) checkMethod("calls", call.method, problem);
+    switch (config.interface) {
+      case (?n) if (n != interface) {
+        // its other fields may mean something else
+        return #err("interface: the configuration is of version " # Nat32.toText(n) # ", this relay canister knows version " # Nat32.toText(interface) # ": use a relay canister and a gateway of the same release");
+      };
+      case null {};
+    };
+    let hooks = orNone(config.hooks);
+    let gateways = orNone(config.gateways);
+    let pushers = orNone(config.pushers);
+    checkCount("calls", config.calls.size(), maxCalls, problem);
+    checkCount("feeds", config.feeds.size(), maxOthers, problem);
+    checkCount("hooks", hooks.size(), maxOthers, problem);
+    checkPrincipals("admins", config.admins, problem);
+    checkPrincipals("gateways", gateways, problem);
+    checkPrincipals("pushers", pushers, problem);
+    // what follows may take time that grows with the square of the counts
+    if (problems != "") return #err(problems);
+
+    let tagged = Map.empty<Nat32, Types.Call>();
+    var whole : ?Types.Call = null;
+    for (call in config.calls.values()) {
+      checkMethod("calls", call.method, problem);
+      switch (call.tag) {
+        case (?tag) {
+          checkName("calls", "tag", tag, problem);
+          if (Map.containsKey(tagged, Nat32.compare, Candid.hash(tag))) problem("calls: the tag " # tag # " is named twice");
+          Map.add(tagged, Nat32.compare, Candid.hash(tag), call);
+        };
+        case null {
+          if (whole != null) problem("calls: only one call can be without a tag");
+          whole := ?call;
+        };
+      };
+      checkOptName("calls", "reply_tag", call.reply_tag, problem);
+      checkOptName("calls", "error_tag", call.error_tag, problem);
+      if (call.reply_tag != null and (call.reply == null or call.reply == ?#Nobody)) problem("calls: reply_tag without reply");
+    };
     for (i in config.feeds.keys()) {
       let feed = config.feeds[i];
       checkMethod("feeds", feed.method, problem);
       for (j in config.feeds.keys()) {
-        if (j < i and i < maxFeeds and config.feeds[j] == feed) {
+        let other = config.feeds[j];
+        if (j < i and other.target == feed.target and other.method == feed.method) {
           problem("feeds: " # Principal.toText(feed.target) # "." # feed.method # " is named twice");
         };
       };
+      checkOptName("feeds", "tag", feed.tag, problem);
+      checkOptName("feeds", "recipient", feed.recipient, problem);
+      switch (feed.last) {
+        case (?n) if (n > maxLast) problem("feeds: last must be at most " # Nat64.toText(maxLast));
+        case null {};
+      };
+      switch (feed.interval_ms) {
+        case (?ms) if (ms < minIntervalMs or ms > maxMs) problem("feeds: interval_ms must be between " # Nat64.toText(minIntervalMs) # " and " # Nat64.toText(maxMs));
+        case null {};
+      };
     };
-    if (Array.any<Principal>(config.admins, Principal.isAnonymous)) problem("admins: the anonymous principal cannot be an admin");
+    for (hook in hooks.values()) {
+      if (hook.open == null and hook.close == null) problem("hooks: neither open nor close");
+      for (method in [hook.open, hook.close].values()) {
+        switch method { case (?method) checkMethod("hooks", method, problem); case null {} };
+      };
+    };
 
     let ackMs = switch (config.ack_interval_ms) { case (?ms) ms; case null defaultAckIntervalMs };
     checkMs("ack_interval_ms", ackMs, problem);
@@ -71,9 +140,17 @@ module {
 
     if (problems != "") return #err(problems);
     #ok({
-      calls = config.calls;
-      feeds = config.feeds;
-      admins = config.admins;
+      config;
+      tagged;
+      whole;
+      hooks;
+      gateways;
+      targets = Array.flatten<Principal>([
+        Array.map<Types.Call, Principal>(config.calls, func c = c.target),
+        Array.map<Types.Feed, Principal>(config.feeds, func f = f.target),
+        Array.map<Types.Hook, Principal>(hooks, func h = h.target),
+        pushers,
+      ]);
       ackInterval = ackMs * 1_000_000;
       keepAliveTimeout = keepAliveMs * 1_000_000;
       maxMessages = Nat64.toNat(maxMessages);
@@ -82,16 +159,39 @@ module {
   };
 
   /// O(admins).
-  public func isAdmin(settings : Settings, principal : Principal) : Bool = Array.any<Principal>(settings.admins, func a = a == principal);
+  public func isAdmin(settings : Settings, principal : Principal) : Bool = contains(settings.config.admins, principal);
 
-  /// Whether the principal is the target of a call or a feed. O(calls + feeds).
-  public func isTarget(settings : Settings, principal : Principal) : Bool {
-    Array.any<Types.Call>(settings.calls, func c = c.target == principal) or Array.any<Types.Feed>(settings.feeds, func f = f.target == principal);
+  /// Whether the configuration names the principal as a canister that messages are exchanged with. O(configuration).
+  public func isTarget(settings : Settings, principal : Principal) : Bool = contains(settings.targets, principal);
+
+  /// Whether clients may come through this gateway. O(gateways).
+  public func allowsGateway(settings : Settings, gateway : Principal) : Bool = settings.gateways.size() == 0 or contains(settings.gateways, gateway);
+
+  func contains(list : [Principal], principal : Principal) : Bool = Array.any<Principal>(list, func p = p == principal);
+
+  func orNone<T>(list : ?[T]) : [T] = switch list { case (?list) list; case null [] };
+
+  func checkCount(field : Text, count : Nat, limit : Nat, problem : Text -> ()) {
+    if (count > limit) problem(field # ": more than " # Nat.toText(limit));
+  };
+
+  func checkPrincipals(field : Text, list : [Principal], problem : Text -> ()) {
+    checkCount(field, list.size(), maxOthers, problem);
+    if (contains(list, Principal.anonymous())) problem(field # ": the anonymous principal is anybody");
   };
 
   func checkMethod(field : Text, method : Text, problem : Text -> ()) {
     if (method == "") problem(field # ": a method without a name");
     if (method.size() > maxMethodSize) problem(field # ": a method's name of more than " # Nat.toText(maxMethodSize) # " characters");
+  };
+
+  func checkOptName(field : Text, what : Text, name : ?Text, problem : Text -> ()) {
+    switch name { case (?name) checkName(field, what, name, problem); case null {} };
+  };
+
+  func checkName(field : Text, what : Text, name : Text, problem : Text -> ()) {
+    if (name == "") problem(field # ": an empty " # what);
+    if (name.size() > maxNameSize) problem(field # ": " # what # " of more than " # Nat.toText(maxNameSize) # " characters");
   };
 
   func checkMs(field : Text, ms : Nat64, problem : Text -> ()) {

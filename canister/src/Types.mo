@@ -33,21 +33,53 @@ module {
   public type CanisterWsResult = { #Ok; #Err : Text };
   public type CanisterWsGetMessagesResult = { #Ok : CanisterOutputCertifiedMessages; #Err : Text };
 
-  /// A method that takes what clients send: the content of a message is the method's argument.
-  public type Call = { target : Principal; method : Text };
+  /// Who gets a method's reply as a message.
+  public type Reply = { #Nobody; #Sender; #Everybody };
 
-  /// A query `(cursor : nat) -> (vec T)` whose items become messages to every client.
-  public type Feed = { target : Principal; method : Text };
+  /// A method that takes what clients send. Without `tag` the content of a message is the method's argument; with it,
+  /// messages that are this tag of a variant go there, and the tag's payload is the argument. `pass_client` puts the
+  /// client's principal in front of the argument. A reply goes out bare or wrapped in the tag `reply_tag`; the text of
+  /// a failed call goes to the sender in the tag `error_tag`, if there is one.
+  public type Call = {
+    target : Principal;
+    method : Text;
+    tag : ?Text;
+    pass_client : ?Bool;
+    reply : ?Reply;
+    reply_tag : ?Text;
+    error_tag : ?Text;
+  };
 
-  /// What a relay canister does; given at installation, at an upgrade, and to `relay_configure`.
+  /// A query `(cursor : nat) -> (vec T)`, or `-> (record { items : vec T; next : nat })`, whose items become messages:
+  /// to every client, or to the one that the principal field `recipient` of T names; bare, or wrapped in the tag `tag`.
+  /// A client that joins first gets the `last` items. With `interval_ms` the relay canister asks by itself.
+  public type Feed = {
+    target : Principal;
+    method : Text;
+    tag : ?Text;
+    recipient : ?Text;
+    last : ?Nat64;
+    interval_ms : ?Nat64;
+  };
+
+  /// Methods that are told when a connection opens or closes: `(client : principal, nonce : nat64)`.
+  public type Hook = { target : Principal; open : ?Text; close : ?Text };
+
+  /// What a relay canister does; given at installation, at an upgrade, and to `relay_configure`. `pushers` may push
+  /// though nothing else names them. With `gateways`, clients can come through these only. `interface` is the version
+  /// of this type and of the relay's methods that the writer of the configuration knows.
   public type Config = {
     calls : [Call];
     feeds : [Feed];
     admins : [Principal];
+    hooks : ?[Hook];
+    pushers : ?[Principal];
+    gateways : ?[Principal];
     ack_interval_ms : ?Nat64;
     keep_alive_timeout_ms : ?Nat64;
     max_messages : ?Nat64;
     max_calls_in_flight : ?Nat64;
+    interface : ?Nat32;
   };
 
   /// `cursor` is the index of the first item not yet relayed; `items` counts the items relayed so far. While
@@ -91,6 +123,11 @@ module {
   };
 
   /// `delivered`: every message of the asking gateway with a nonce below it has been polled and may be dropped.
-  public type PullArguments = { target : Principal; method : Text; delivered : ?Nat64 };
+  public type PullArguments = { target : Principal; method : Text; delivered : ?Nat64; interface : ?Nat32 };
   public type PullResult = { #Ok : Nat; #Err : Text };
+
+  /// `Ok` is the number of connections that a message was queued for, or that were closed.
+  public type PushResult = { #Ok : Nat64; #Err : Text };
+
+  public type Version = { version : Text; interface : Nat32 };
 };

@@ -1,12 +1,17 @@
 import Array "mo:core/Array";
 import Blob "mo:core/Blob";
+import Iter "mo:core/Iter";
+import Map "mo:core/Map";
 import Nat "mo:core/Nat";
 import Nat64 "mo:core/Nat64";
+import Text "mo:core/Text";
 import Clients "../src/Clients";
 import Gateways "../src/Gateways";
 import CertTree "../src/CertTree";
 import Hub "../src/Hub";
 import Queue "../src/Queue";
+import Ring "../src/Ring";
+import Routes "../src/Routes";
 import Service "../src/Service";
 import Settings "../src/Settings";
 import Types "../src/Types";
@@ -17,6 +22,10 @@ let config : Types.Config = {
   calls = [];
   feeds = [];
   admins = [];
+  hooks = null;
+  pushers = null;
+  gateways = null;
+  interface = null;
   ack_interval_ms = null;
   keep_alive_timeout_ms = null;
   max_messages = null;
@@ -43,14 +52,65 @@ Check.refused("an interval beyond a day", Settings.check({ config with ack_inter
 Check.refused("no messages", Settings.check({ config with max_messages = ?(0 : Nat64) }), "max_messages");
 Check.refused("many calls in flight", Settings.check({ config with max_calls_in_flight = ?(201 : Nat64) }), "max_calls_in_flight: must be between 1 and 200");
 Check.refused("anonymous admin", Settings.check({ config with admins = [Check.principal(1), Check.anonymous()] }), "anonymous");
-Check.refused("many feeds", Settings.check({ config with feeds = Array.tabulate<Types.Feed>(65, func i = { target = Check.principal(i); method = "since" }) }), "more than 64 feeds");
+
+let call : Types.Call = {
+  target = Check.principal(1);
+  method = "put";
+  tag = null;
+  pass_client = null;
+  reply = null;
+  reply_tag = null;
+  error_tag = null;
+};
+let feed : Types.Feed = {
+  target = Check.principal(1);
+  method = "since";
+  tag = null;
+  recipient = null;
+  last = null;
+  interval_ms = null;
+};
+let long = Text.join(Iter.map<Nat, Text>(Nat.range(0, 1_001), func _ = "x"), "");
+for (
+  (name, config, want) in [
+    ("many feeds", { config with feeds = Array.tabulate<Types.Feed>(65, func i = { feed with target = Check.principal(i) }) }, "feeds: more than 64"),
+    ("many calls", { config with calls = Array.tabulate<Types.Call>(257, func i = { call with tag = ?Nat.toText(i) }) }, "calls: more than 256"),
+    ("a tag twice", { config with calls = [{ call with tag = ?"A" }, { call with tag = ?"B" }, { call with tag = ?"A" }] }, "the tag A is named twice"),
+    ("two calls without a tag", { config with calls = [call, call] }, "only one call can be without a tag"),
+    ("an empty tag", { config with calls = [{ call with tag = ?"" }] }, "calls: an empty tag"),
+    ("a long error tag", { config with calls = [{ call with error_tag = ?long }] }, "calls: error_tag of more than 1000"),
+    ("a reply tag without a reply", { config with calls = [{ call with reply_tag = ?"R" }] }, "calls: reply_tag without reply"),
+    ("an empty recipient", { config with feeds = [{ feed with recipient = ?"" }] }, "feeds: an empty recipient"),
+    ("many last items", { config with feeds = [{ feed with last = ?(1_001 : Nat64) }] }, "feeds: last must be at most 1000"),
+    ("a hasty feed", { config with feeds = [{ feed with interval_ms = ?(99 : Nat64) }] }, "feeds: interval_ms must be between 100"),
+    ("a feed twice with other options", { config with feeds = [feed, { feed with tag = ?"T" }] }, ".since is named twice"),
+    ("an idle hook", { config with hooks = ?[{ target = Check.principal(1); open = null; close = null }] }, "hooks: neither open nor close"),
+    ("a hook without a name", { config with hooks = ?[{ target = Check.principal(1); open = ?""; close = null }] }, "hooks: a method without a name"),
+    ("an anonymous pusher", { config with pushers = ?[Check.anonymous()] }, "pushers: the anonymous principal"),
+    ("an anonymous gateway", { config with gateways = ?[Check.anonymous()] }, "gateways: the anonymous principal"),
+    ("a later version", { config with interface = ?(2 : Nat32) }, "interface: the configuration is of version 2, this relay canister knows version 1"),
+  ].values()
+) Check.refused(name, Settings.check(config), want);
+let full = settingsOf({
+  config with calls = [{ call with tag = ?"A"; reply = ?#Sender; reply_tag = ?"R" }, { call with target = Check.principal(2) }];
+  feeds = [{ feed with target = Check.principal(3) }];
+  hooks = ?[{ target = Check.principal(4); open = ?"o"; close = null }];
+  pushers = ?[Check.principal(5)];
+  gateways = ?[Check.principal(6)];
+  interface = ?(1 : Nat32);
+});
+for (i in Nat.range(1, 6)) Check.isTrue("a target is whoever is named", Settings.isTarget(full, Check.principal(i)));
+Check.isTrue("a gateway is none", not Settings.isTarget(full, Check.principal(6)));
+Check.isTrue("a listed gateway", Settings.allowsGateway(full, Check.principal(6)));
+Check.isTrue("another gateway", not Settings.allowsGateway(full, Check.principal(7)));
+Check.isTrue("no list", Settings.allowsGateway(settings, Check.principal(7)));
 
 // -- clients, one at a time and many
 
 let gateway = Check.principal(900);
 
 func open(hub : Hub.Hub, client : Nat, nonce : Nat64, gateway : Principal, now : Nat64) : Text {
-  switch (Hub.open(hub, settings, Check.principal(client), { client_nonce = nonce; gateway_principal = gateway }, now)) {
+  switch (Hub.open(hub, settings, Check.principal(client), { client_nonce = nonce; gateway_principal = gateway }, [], now)) {
     case (#ok) "";
     case (#err(e)) e;
   };
@@ -60,9 +120,13 @@ func queueOf(hub : Hub.Hub, gateway : Principal) : Queue.Queue = switch (Gateway
   case (?g) g.queue;
   case null {
     Check.isTrue("gateway found", false);
-    Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0));
+    Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0), { var bytes = 0 });
   };
 };
+
+func sendAll(hub : Hub.Hub, content : Blob, now : Nat64) = Hub.sendAll(hub, settings, Clients.toArray(hub.clients), content, now);
+
+func hasRoom(hub : Hub.Hub, size : Nat, now : Nat64) : Bool = Hub.refusal(hub, Clients.toArray(hub.clients), size, now) == null;
 
 func poll(hub : Hub.Hub, gateway : Principal, nonce : Nat64) : Nat {
   ignore Hub.commit(hub);
@@ -87,7 +151,7 @@ do {
   Check.nat("clients", Clients.size(hub.clients), 300);
   Check.nat("a poll", poll(hub, gateway, 0), 50);
   Check.nat("the rest", poll(hub, gateway, 95), 5);
-  Hub.broadcast(hub, settings, "\01\02", second);
+  sendAll(hub, "\01\02", second);
   Check.nat("after a broadcast", poll(hub, gateway, 150), 50);
   Check.nat("every gateway its own", poll(hub, Check.principal(902), 199), 1);
   Check.refused("as an update", Hub.poll(hub, settings, gateway, 0, null), "as a query");
@@ -117,8 +181,8 @@ do {
   var count = 0;
   for (content in [large, Blob.fromArray(Array.repeat<Nat8>(7, 1_000)), "\07" : Blob].values()) {
     count := 0;
-    while (Hub.hasRoomForAll(hub, content.size(), second) and count < 1_000) {
-      Hub.broadcast(hub, settings, content, second);
+    while (hasRoom(hub, content.size(), second) and count < 1_000) {
+      sendAll(hub, content, second);
       count += 1;
     };
     if (content.size() == large.size()) Check.nat("64 MiB are a full queue", count, 67);
@@ -133,7 +197,7 @@ do {
   Hub.expire(hub, settings, 10 * second);
   Check.nat("clients", Clients.size(hub.clients), 2);
   // after 10 seconds the oldest may go, as many as need be
-  Check.isTrue("room again", Hub.hasRoomForAll(hub, large.size(), 12 * second));
+  Check.isTrue("room again", hasRoom(hub, large.size(), 12 * second));
   Check.isTrue("the oldest went", queue.track.first == 2);
   // what the gateway has polled may go at once
   Hub.delivered(hub, gateway, 50);
@@ -143,11 +207,11 @@ do {
   Hub.delivered(hub, gateway, Nat64.fromNat(messages + 1));
   Check.isTrue("the last message stays", queue.track.first == messages and queue.items.size == 1);
   Check.nat("bytes are counted", queue.bytes, bytesOf(queue));
-  Check.isTrue("one message may be larger than a queue", Queue.makeRoom(Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0)), 1, 100_000_000, 0));
+  Check.isTrue("one message may be larger than a queue", Queue.makeRoom(Queue.empty(CertTree.addTrack(CertTree.empty(), "", 0), { var bytes = 0 }), 1, 100_000_000, 0));
 };
 
 do {
-  let queue = Queue.empty(CertTree.addTrack(CertTree.empty(), "g", 0));
+  let queue = Queue.empty(CertTree.addTrack(CertTree.empty(), "g", 0), { var bytes = 0 });
   for (n in Nat.range(0, 50_000)) {
     Queue.push(queue, { key = { client_principal = gateway; client_nonce = 0 }; content = ""; at = 0 }, "");
   };
@@ -158,6 +222,66 @@ do {
   Check.isTrue("range bounded in bytes", few.from == 0 and few.to == 4 and not few.isEnd);
 };
 
+// -- all queues together
+
+do {
+  let hub = Hub.empty();
+  let content = Blob.fromArray(Array.repeat<Nat8>(7, 100_000));
+  for (i in Nat.range(0, 6)) Check.text("open", open(hub, i, 1, Check.principal(900 + i), 0), "");
+  // as if a seventh gateway's queue held all but 5 MB of what all may hold
+  let others = Queue.maxTotalBytes - 5_000_000 : Nat;
+  hub.gateways.total.bytes += others;
+  var count = 0;
+  while (hasRoom(hub, content.size(), second) and count < 1_000) {
+    sendAll(hub, content, second);
+    count += 1;
+  };
+  // each for 6 clients
+  Check.nat("messages in the rest", count, 8);
+  var bytes = others;
+  for (gateway in Map.values(hub.gateways.all)) bytes += gateway.queue.bytes;
+  Check.nat("bytes of all queues", hub.gateways.total.bytes, bytes);
+  switch (Clients.find(hub.clients, { client_principal = Check.principal(0); client_nonce = 1 })) {
+    case null Check.isTrue("client found", false);
+    case (?client) {
+      Check.isTrue("nobody is closed where there is room", Hub.sendOrClose(hub, settings, client, "\07", second));
+      Check.isTrue("a reply without room", not Hub.sendOrClose(hub, settings, client, Blob.fromArray(Array.repeat<Nat8>(7, 1_000_000)), second));
+      Check.nat("closes the client", Clients.size(hub.clients), 5);
+    };
+  };
+  // a gateway that polls makes room for all
+  Check.isTrue("still full", not hasRoom(hub, content.size(), second));
+  Hub.delivered(hub, Check.principal(905), 9);
+  Check.isTrue("room after delivery", hasRoom(hub, content.size(), second));
+  // what gateways have not polled for a while goes when others need the room
+  while (hasRoom(hub, content.size(), second)) sendAll(hub, content, second);
+  Check.isTrue("not at once", not hasRoom(hub, content.size(), 10 * second));
+  Check.isTrue("room after a while", hasRoom(hub, content.size(), 12 * second));
+  Check.isTrue("too large for all together", Hub.refusal(hub, Clients.toArray(hub.clients), 4_000_000, 12 * second) == ?#tooLarge);
+  // a queue that goes gives its bytes back
+  for (client in Clients.toArray(hub.clients).values()) ignore Hub.close(hub, settings, client.gateway.principal, client.key, 13 * second);
+  Hub.expire(hub, settings, 1_000 * second);
+  Check.nat("nothing is left", hub.gateways.total.bytes, others);
+};
+
+// -- what others are told
+
+do {
+  let hub = Hub.empty();
+  let withHooks = settingsOf({ config with hooks = ?[{ target = Check.principal(4); open = ?"o"; close = null }] });
+  let key = { client_principal = Check.principal(1); client_nonce = 3 : Nat64 };
+  for (settings in [settings, withHooks].values()) {
+    switch (Hub.open(hub, settings, key.client_principal, { client_nonce = 3; gateway_principal = gateway }, ["\01", "\02"], 0)) {
+      case (#ok) {};
+      case (#err(e)) Check.text("open", e, "");
+    };
+    ignore Hub.close(hub, settings, gateway, key, 0);
+  };
+  Check.nat("an open message and two greetings each", poll(hub, gateway, 0), 6);
+  Check.text("events only for hooks", debug_show (Array.fromIter<Hub.Event>(Ring.values(hub.events))), debug_show ([#opened key, #closed key] : [Hub.Event]));
+  Check.refused("a gateway that is not listed", Hub.open(hub, full, key.client_principal, { client_nonce = 4; gateway_principal = gateway }, [], 0), "Clients cannot come through gateway");
+};
+
 // -- bounds of clients and gateways
 
 do {
@@ -166,6 +290,9 @@ do {
   Check.text("one gateway too many", open(hub, 300, 1, Check.principal(999), 0), "The relay canister has no room for another gateway, try again later");
   Check.text("a known gateway", open(hub, 301, 1, Check.principal(5), 0), "");
   Check.nat("polls with 256 gateways", poll(hub, Check.principal(5), 0), 2);
+  ignore Hub.close(hub, settings, Check.principal(7), { client_principal = Check.principal(7); client_nonce = 1 }, second);
+  Check.text("one without clients may have messages to poll", open(hub, 300, 1, Check.principal(999), 2 * second), "The relay canister has no room for another gateway, try again later");
+  Check.text("but not for long", open(hub, 300, 1, Check.principal(999), 12 * second), "");
 };
 
 // -- gateways that went and come back
@@ -194,10 +321,12 @@ do {
   Check.text("open", open(hub, 1, 7, gateway, 0), "");
   let key = { client_principal = Check.principal(1); client_nonce = 7 : Nat64 };
   func accept(number : Nat64, content : Blob, isService : Bool, now : Nat64) : Text {
+    let message = if (isService) #service content else if (content == "") #nothing else #call { call; argument = content };
     switch (Hub.sender(hub, key.client_principal, key)) {
       case (#err(e)) e;
-      case (#ok(client)) switch (Hub.accept(hub, settings, client, { client_key = key; sequence_num = number; timestamp = 0; is_service_message = isService; content }, now)) {
-        case (#ok(contents)) debug_show contents;
+      case (#ok(client)) switch (Hub.accept(hub, settings, client, number, message, now)) {
+        case (#ok({ refusal = ?text })) text;
+        case (#ok({ routes })) debug_show (Array.map<Routes.Route, Blob>(routes, func r = r.argument));
         case (#err(e)) e;
       };
     };
@@ -208,15 +337,17 @@ do {
   Check.text("held", accept(4, "d", false, 0), "[]");
   Check.nat("bytes held", hub.clients.heldBytes, 2 + keepAlive.size());
   Check.text("a held service message that is wrong", accept(5, "nonsense", true, 0), "[]");
+  Check.text("a held one that was refused", accept(6, "", false, 0), "[]");
   Check.text("released", accept(1, "a", false, 9 * second), debug_show (["a", "b", "d"] : [Blob]));
   Check.nat("no bytes held", hub.clients.heldBytes, 0);
   switch (Clients.find(hub.clients, key)) {
     case (?client) Check.isTrue("the keep-alive counts when its turn comes", client.lastKeepAlive == 9 * second and client.heldBytes == 0);
     case null Check.isTrue("client found", false);
   };
-  Check.text("held", accept(8, "x", false, 0), "[]");
-  Check.text("too far ahead", accept(70, "x", false, 0), "Expected incoming sequence number 6 but got 70");
+  Check.text("a service message that is wrong", accept(7, Service.encode(#AckMessage { last_incoming_sequence_num = 1 }), true, 0), "Invalid service message");
+  Check.text("held", accept(10, "x", false, 0), "[]");
+  Check.text("too far ahead", accept(72, "x", false, 0), "Expected incoming sequence number 8 but got 72");
   Check.nat("no bytes held for a client that went", hub.clients.heldBytes, 0);
-  Check.text("it is closed", accept(6, "x", false, 0), "Client with principal " # debug_show (key.client_principal) # " doesn't have an open connection");
+  Check.text("it is closed", accept(8, "x", false, 0), "Client with principal " # debug_show (key.client_principal) # " doesn't have an open connection");
   Check.nat("open and close were sent", poll(hub, gateway, 0), 2);
 };

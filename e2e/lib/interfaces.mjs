@@ -39,6 +39,45 @@ export const GuestbookMessage = IDL.Record({
   time: IDL.Opt(IDL.Int),
 });
 
+const Line = IDL.Record({ id: IDL.Nat, name: IDL.Text, text: IDL.Text, time: IDL.Int });
+const Person = IDL.Record({ room: IDL.Text, name: IDL.Text });
+const Welcome = IDL.Record({ room: IDL.Text, name: IDL.Text, present: IDL.Vec(IDL.Text), lines: IDL.Vec(Line) });
+
+export const chatInterface = () => IDL.Service({
+  join: IDL.Func([IDL.Principal, Person], [Welcome], []),
+  say: IDL.Func([IDL.Principal, IDL.Text], [], []),
+  leave: IDL.Func([IDL.Principal], [], []),
+  opened: IDL.Func([IDL.Principal, IDL.Nat64], [], []),
+  closed: IDL.Func([IDL.Principal, IDL.Nat64], [], []),
+});
+
+/** What clients of the chat send and get. Shout is a tag that nobody takes. */
+export const ChatMessage = IDL.Variant({
+  Join: Person,
+  Say: IDL.Text,
+  Leave: IDL.Null,
+  Shout: IDL.Text,
+  Joined: Welcome,
+  Left: IDL.Null,
+  Refused: IDL.Text,
+  Came: Person,
+  Went: Person,
+  Said: IDL.Record({ room: IDL.Text, line: Line }),
+});
+
+/** An item of the ticker's feed. */
+export const Price = IDL.Record({ id: IDL.Nat, time: IDL.Int, cents: IDL.Nat });
+
+export const tickerInterface = () => IDL.Service({
+  since: IDL.Func([IDL.Nat], [IDL.Record({ items: IDL.Vec(Price), next: IDL.Nat })], ["query"]),
+});
+
+export const targetInterface = () => IDL.Service({
+  put: IDL.Func([IDL.Text], [], []),
+  say: IDL.Func([IDL.Text], [], []),
+  putBy: IDL.Func([], [IDL.Vec(IDL.Principal)], ["query"]),
+});
+
 const FeedState = IDL.Record({
   target: IDL.Principal,
   method: IDL.Text,

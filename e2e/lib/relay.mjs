@@ -1,5 +1,6 @@
 // Starts the relay under test as its own process, from a configuration in a folder of its own.
 import { execFile, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,8 @@ const GUESTBOOK_WASM = join(ROOT, "examples/motoko/guestbook/guestbook.wasm");
 /** Canisters for these tests: one with the CDK's interface that echoes, one whose methods all fail. */
 export const ECHO_WASM = join(ROOT, "e2e/canisters/echo/echo.wasm");
 export const FAULTY_WASM = join(ROOT, "e2e/canisters/faulty/faulty.wasm");
+/** One that records who called it. */
+export const TARGET_WASM = join(ROOT, "e2e/canisters/target/target.wasm");
 
 const START_MS = 60_000; // compiling the canisters' Wasm takes a while on a slow machine
 const STOP_MS = 20_000;
@@ -74,6 +77,27 @@ ${Object.entries(canisters).map(([name, wasm]) => `[[network.canister]]\nname = 
 }
 
 const quote = (text) => JSON.stringify(text);
+
+/** The folder of an example. */
+export const exampleFolder = (name) => join(ROOT, "examples/motoko", name);
+
+/** The configuration that an example comes with, on ports of the system's choice. change(text) may change it further. */
+export function exampleConfig(name, { listen = "127.0.0.1:0", network = "127.0.0.1:0", change = (text) => text } = {}) {
+  const folder = exampleFolder(name);
+  return [
+    [/^listen .*$/m, `listen = ${quote(listen)}`],
+    [/^url = "embedded"$/m, `url = "embedded"\nlisten = ${quote(network)}`],
+    [/^web .*$/m, `web = ${quote(join(folder, "web/dist"))}`],
+    [`"${name}.wasm"`, quote(join(folder, `${name}.wasm`))],
+  ].reduce(replaced, change(readFileSync(join(folder, "config.toml"), "utf8")));
+}
+
+/** The text with one place changed, which must be there. */
+export function replaced(text, [place, by]) {
+  const result = text.replace(place, () => by);
+  if (result === text) throw new Error(`nothing to replace: ${place}`);
+  return result;
+}
 
 /**
  * Starts relay with this configuration and waits until clients can connect. It ends with the test (or suite) t.

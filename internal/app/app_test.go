@@ -165,16 +165,21 @@ func (r *running) canister(name string) candid.Principal {
 	return id
 }
 
-func (r *running) dial(canister candid.Principal) *client.Conn {
+func (r *running) tryDial(canister candid.Principal) (*client.Conn, error) {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	conn, err := client.Dial(ctx, client.Options{
+	return client.Dial(ctx, client.Options{
 		URL:      "ws" + strings.TrimPrefix(r.url, "http"),
 		Canister: canister,
 		Identity: testnet.Identity(r),
 		Verifier: r.verifier,
 	})
+}
+
+func (r *running) dial(canister candid.Principal) *client.Conn {
+	r.Helper()
+	conn, err := r.tryDial(canister)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -286,37 +291,6 @@ func TestNetworkByURL(t *testing.T) {
 	}
 	if len(r.info.Routes) != 1 || r.info.Routes[0] != (bridge.RouteInfo{Canister: "*", Adapter: "cdk"}) {
 		t.Errorf("routes = %v", r.info.Routes)
-	}
-}
-
-func TestRelayArgument(t *testing.T) {
-	cfg := load(t, strings.Split(guestbook, "[network]")[0]+`
-[network]
-url = "https://icp-api.io"
-[[route]]
-canister = "ryjl3-tyaaa-aaaaa-aaaba-cai"
-adapter = "relay"
-relay.call = [{ target = "qoctq-giaaa-aaaaa-aaaea-cai", method = "post" }]
-`)
-	text, err := RelayArgument(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	identity, created, err := ic.LoadOrCreateIdentity(cfg.Gateway.Identity)
-	if err != nil || created {
-		t.Fatalf("identity created again: %v, %v", created, err)
-	}
-	for _, want := range []string{
-		`record { target = principal "qoctq-giaaa-aaaaa-aaaea-cai"; method = "post" };`,
-		fmt.Sprintf("admins = vec { principal %q };", identity.Principal()),
-		"ack_interval_ms = null;",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in:\n%s", want, text)
-		}
-	}
-	if _, err := RelayArgument(load(t, guestbook)); err == nil || !strings.Contains(err.Error(), "principals") {
-		t.Errorf("names of embedded canisters: %v", err)
 	}
 }
 

@@ -78,7 +78,29 @@ func (n *network) startEmbedded(ctx context.Context, cfg *config.Config, log *sl
 		n.canisters[c.Name] = id
 		n.names = append(n.names, c.Name)
 	}
+	variables := n.environment(log)
+	for _, id := range n.canisters {
+		if err := n.embedded.SetEnvironment(ctx, id, variables); err != nil {
+			return fmt.Errorf("embedded network: %w", err)
+		}
+	}
 	return nil
+}
+
+// environment tells the canisters each other's ids, under the names that
+// icp-cli uses on every network.
+func (n *network) environment(log *slog.Logger) map[string]string {
+	const maxName = 128 // bytes of a variable's name
+	variables := make(map[string]string, len(n.canisters))
+	for _, name := range n.names {
+		variable := "PUBLIC_CANISTER_ID:" + name
+		if len(variable) > maxName {
+			log.Warn("this canister's name is too long for an environment variable, so other canisters are not told its id", "name", name)
+			continue
+		}
+		variables[variable] = n.canisters[name].String()
+	}
+	return variables
 }
 
 // findRootKey takes the key that is known, and asks only a network on this
@@ -136,7 +158,7 @@ func (n *network) installCanister(ctx context.Context, cfg *config.Config, c con
 		if err != nil {
 			return err
 		}
-		return n.embedded.Install(ctx, id, canister.Wasm(), arg)
+		return n.embedded.Install(ctx, id, canister.Wasm32(), arg)
 	case "echo":
 		return n.embedded.InstallBuiltin(ctx, id, echo.New())
 	}
@@ -153,11 +175,10 @@ func (n *network) relayArgument(cfg *config.Config, c config.Canister, gateway c
 		if id, err := config.Principal(r.Canister, n.canisters); err != nil || id != n.canisters[c.Name] || r.Relay == nil {
 			continue
 		}
-		settings, err := relaySettings(r.Relay, n.canisters)
+		settings, err := relaySettings(r.Relay, n.canisters, gateway)
 		if err != nil {
 			return nil, err
 		}
-		settings.Admins = append(settings.Admins, gateway)
 		return settings.Argument()
 	}
 	return nil, fmt.Errorf(`no route with adapter = "relay" leads to %q, so the relay canister would have nothing to do`, c.Name)

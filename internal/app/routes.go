@@ -8,7 +8,6 @@ import (
 	"github.com/icrelay/icrelay/adapters/cdk"
 	"github.com/icrelay/icrelay/adapters/relay"
 	"github.com/icrelay/icrelay/bridge"
-	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 )
@@ -28,7 +27,7 @@ func makeRoutes(cfg *config.Config, n *network, identity ic.Identity, log *slog.
 		case "cdk":
 			route.Adapter = cdk.New(n.client, identity)
 		case "relay":
-			settings, err := relaySettings(r.Relay, n.canisters)
+			settings, err := relaySettings(r.Relay, n.canisters, identity.Principal())
 			if err != nil {
 				return nil, fmt.Errorf("route[%d].relay: %w", i, err)
 			}
@@ -39,41 +38,6 @@ func makeRoutes(cfg *config.Config, n *network, identity ic.Identity, log *slog.
 		routes = append(routes, route)
 	}
 	return routes, nil
-}
-
-func relaySettings(r *config.Relay, named map[string]candid.Principal) (relay.Settings, error) {
-	s := relay.Settings{
-		AckInterval:      time.Duration(r.AckInterval),
-		KeepAliveTimeout: time.Duration(r.KeepAliveTimeout),
-		WatchInterval:    time.Duration(r.WatchInterval),
-	}
-	var err error
-	if s.Calls, err = targets(r.Calls, named); err != nil {
-		return s, err
-	}
-	if s.Feeds, err = targets(r.Feeds, named); err != nil {
-		return s, err
-	}
-	for _, text := range r.Admins {
-		admin, err := candid.ParsePrincipal(text)
-		if err != nil {
-			return s, fmt.Errorf("admins: %w", err)
-		}
-		s.Admins = append(s.Admins, admin)
-	}
-	return s, nil
-}
-
-func targets(list []config.Target, named map[string]candid.Principal) ([]relay.Target, error) {
-	out := make([]relay.Target, len(list))
-	for i, t := range list {
-		canister, err := config.Principal(t.Target, named)
-		if err != nil {
-			return nil, fmt.Errorf("target %q: %w", t.Target, err)
-		}
-		out[i] = relay.Target{Canister: canister, Method: t.Method}
-	}
-	return out, nil
 }
 
 func limits(l config.Limits) bridge.Limits {

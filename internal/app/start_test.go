@@ -174,28 +174,3 @@ func TestMissingPage(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-// The relay canister takes what the configuration's checks let through, at
-// each of their bounds.
-func TestSettingsAtTheirBounds(t *testing.T) {
-	feeds := make([]string, 64)
-	for i := range feeds {
-		feeds[i] = fmt.Sprintf(`{ target = "guestbook", method = "m%d" }`, i)
-	}
-	admins := make([]string, 63)
-	for i := range admins {
-		admins[i] = fmt.Sprintf("%q", candid.SelfAuthenticating([]byte{byte(i)}))
-	}
-	for name, settings := range map[string]string{
-		"many":             fmt.Sprintf("feed = [%s]\nadmins = [%s]", strings.Join(feeds, ", "), strings.Join(admins, ", ")),
-		"shortest":         "ack_interval = \"51ms\"\nkeep_alive_timeout = \"50ms\"",
-		"short acks alone": "ack_interval = \"50ms\"",
-		"longest":          "ack_interval = \"24h\"\nkeep_alive_timeout = \"23h59m59.999s\"",
-		"a long name":      fmt.Sprintf("feed = [{ target = \"guestbook\", method = %q }]", strings.Repeat("ü", 20_000)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			text, _, _ := strings.Cut(guestbook, "relay.call")
-			launch(t, load(t, text+"[route.relay]\ncall = [{ target = \"guestbook\", method = \"post\" }]\n"+settings+"\n"), RunNetwork, "canister relay")
-		})
-	}
-}

@@ -84,23 +84,6 @@ type Route struct {
 	Relay    *Relay `toml:"relay"`
 }
 
-// Relay is [route.relay]: what the relay canister of this route does. Zero
-// for AckInterval and KeepAliveTimeout means the canister's default.
-type Relay struct {
-	Calls            []Target `toml:"call"`
-	Feeds            []Target `toml:"feed"`
-	Admins           []string `toml:"admins"` // principals
-	AckInterval      Duration `toml:"ack_interval"`
-	KeepAliveTimeout Duration `toml:"keep_alive_timeout"`
-	WatchInterval    Duration `toml:"watch_interval"`
-}
-
-// Target is one [[route.relay.call]] or [[route.relay.feed]].
-type Target struct {
-	Target string `toml:"target"` // a principal, or the name of an embedded canister
-	Method string `toml:"method"`
-}
-
 // Duration is a time.Duration written like "500ms", "5s" or "1m30s".
 type Duration time.Duration
 

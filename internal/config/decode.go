@@ -54,6 +54,12 @@ func fill(p *problems, key string, v reflect.Value, value any) {
 			return
 		}
 		p.unreadable(key, "a text in quotes", value)
+	case reflect.Bool:
+		if yes, ok := value.(bool); ok {
+			v.SetBool(yes)
+			return
+		}
+		p.unreadable(key, "true or false", value)
 	case reflect.Int, reflect.Int64:
 		if n, ok := value.(int64); ok && !v.OverflowInt(n) {
 			v.SetInt(n)
@@ -80,6 +86,7 @@ func fillTable(p *problems, key string, v reflect.Value, value any) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		at := join(key, name)
+		p.give(at)
 		if field, known := fields[name]; known {
 			fill(p, at, field, table[name])
 		} else {

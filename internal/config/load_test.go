@@ -106,7 +106,7 @@ func TestProblems(t *testing.T) {
 			[]string{`:17: route[0].adapter: "telepathy" is not one of cdk, relay`, `:18: route[0].relay: is for`}},
 		{"unknown target", replace(`target = "guestbook"`, `target = "gästebuch"`), []string{`:19: route[0].relay.call[0].target: `}},
 		{"no method", replace(`method = "post"`, ``), []string{`:18: route[0].relay.call[0].method: `}},
-		{"two calls", good + "[[route.relay.call]]\ntarget = \"guestbook\"\nmethod = \"other\"\n", []string{":24: route[0].relay.call[1]: at most one"}},
+		{"two calls", good + "[[route.relay.call]]\ntarget = \"guestbook\"\nmethod = \"other\"\n", []string{":24: route[0].relay.call[1].tag: missing: route[0].relay.call[0] has none either"}},
 		{"route twice", good + "[[route]]\ncanister = \"relay\"\nadapter = \"cdk\"\n", []string{`:25: route[1].canister: "relay" has a route already`}},
 		{"remote with canisters", strings.Replace(replace(`"embedded"`, `"http://127.0.0.1:8000"`), "listen = \"127.0.0.1:0\"\n[[network", "[[network", 1),
 			[]string{":8: network.canister[0]: "}},

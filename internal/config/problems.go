@@ -47,6 +47,7 @@ type problems struct {
 	file   string
 	lines  *lineIndex
 	list   []Problem
+	given  map[string]bool // keys that the file has, whatever their value
 	unread map[string]bool // keys whose value is not what the user meant, because it could not be read
 	broken bool            // not TOML: checks of values would only mislead
 }
@@ -54,6 +55,14 @@ type problems struct {
 func (p *problems) fatal(line int, text string) {
 	p.broken = true
 	p.list = append(p.list, Problem{Line: line, Text: text})
+}
+
+// give notes that the file has a key.
+func (p *problems) give(key string) {
+	if p.given == nil {
+		p.given = make(map[string]bool)
+	}
+	p.given[key] = true
 }
 
 // unreadable notes a value of a wrong type. No check speaks about it again.

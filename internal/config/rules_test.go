@@ -31,15 +31,7 @@ func principals(n int) string {
 // What could be read but would fail later: when something starts, when a
 // canister is installed, or with the first client.
 func TestRules(t *testing.T) {
-	relay := func(settings string) string { return good + "[route.relay]\n" + settings + "\n" }
 	limits := func(settings string) string { return replaced(t, `idle_timeout = "2m"`, settings) }
-	feeds := func(n int) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, "[[route.relay.feed]]\ntarget = \"guestbook\"\nmethod = \"m%d\"\n", i)
-		}
-		return good + b.String()
-	}
 	tests := []struct {
 		name, text string
 		want       []string
@@ -55,20 +47,6 @@ func TestRules(t *testing.T) {
 			[]string{":5: gateway.limits.open", ":6: gateway.limits.call", ":7: gateway.limits.poll", ":8: gateway.limits.idle", ":9: gateway.limits.write", ":10: gateway.limits.stop",
 				":12: gateway.polling.interval: 4ms is too short: at least 5ms", ":13: gateway.polling.idle_interval", ":14: gateway.polling.max_backoff: 5ms is too short: at least 100ms"}},
 		{"too long", limits(`idle_timeout = "25h"`), []string{":5: gateway.limits.idle_timeout: 25h is too long: at most 24h"}},
-		{"watch too short", relay(`watch_interval = "9ms"`), []string{":25: route[0].relay.watch_interval: 9ms is too short: at least 10ms"}},
-
-		{"ack below 50ms", relay(`ack_interval = "500us"`), []string{":25: route[0].relay.ack_interval: 500µs is too short: at least 50ms"}},
-		{"ack above a day", relay(`ack_interval = "24h1s"`), []string{":25: route[0].relay.ack_interval: 24h0m1s is too long"}},
-		{"ack of no whole milliseconds", relay(`ack_interval = "70500us"`), []string{":25: route[0].relay.ack_interval: 70.5ms: the relay canister counts whole milliseconds"}},
-		{"keep-alive below 50ms", relay(`keep_alive_timeout = "49ms"`), []string{":25: route[0].relay.keep_alive_timeout: 49ms is too short"}},
-		{"ack not above keep-alive", relay("ack_interval = \"10s\"\nkeep_alive_timeout = \"10s\""), []string{":26: route[0].relay.keep_alive_timeout: keep_alive_timeout (10s) must be shorter than ack_interval (10s)"}},
-		{"keep-alive above the default ack", relay(`keep_alive_timeout = "5m"`), []string{":25: route[0].relay.keep_alive_timeout: keep_alive_timeout (5m) must be shorter than ack_interval (5m)"}},
-
-		{"anonymous admin", relay(`admins = ["2vxsx-fae"]`), []string{":25: route[0].relay.admins[0]: the anonymous principal"}},
-		{"64 admins and the gateway", relay("admins = " + principals(64)), []string{":25: route[0].relay.admins: 64 are too many"}},
-		{"65 feeds", feeds(64), []string{":213: route[0].relay.feed[64]: a relay canister has at most 64 feeds"}},
-		{"long method", replaced(t, `"since"`, `"`+strings.Repeat("m", 20_001)+`"`), []string{":23: route[0].relay.feed[0].method: has more than 20000 characters"}},
-
 		{"relay canister without a route", strings.Split(good, "[[route]]")[0] + "[[route]]\ncanister = \"guestbook\"\nadapter = \"cdk\"\n", []string{`:14: network.canister[1].wasm: no [[route]] with adapter = "relay" has canister = "relay"`}},
 		{"relay canister with a cdk route", strings.Split(good, "[[route]]")[0] + "[[route]]\ncanister = \"relay\"\nadapter = \"cdk\"\n", []string{`:14: network.canister[1].wasm: no [[route]] with adapter = "relay"`}},
 		{"a canister named *", replaced(t, `name = "guestbook"`, `name = "*"`), []string{`:10: network.canister[0].name: "*"`, ":19: route[0].relay.call[0].target: ", ":22: route[0].relay.feed[0].target: "}},

@@ -45,8 +45,9 @@
 // There is no consensus and no second subnet: messages execute as they come, and
 // calls between canisters are delivered at once. Instructions are an upper bound
 // of those executed (package wasm), and a message also has a limit in wall-clock
-// time. With a 64-bit memory (build tag wasm64) they are Wasmtime's fuel, which is about
-// those executed. Cycles are accounted for with the fixed prices in cycles.go; storage is
+// time. With a 64-bit memory (build tag wasm64) they are counted as the Internet
+// Computer does, with its weights, its charges for system calls, and of what it
+// charges for pages only their number (Execution.DirtyPages). Cycles are accounted for with the fixed prices in cycles.go; storage is
 // free and nothing freezes. Canister signatures are not told apart from other
 // identities (ic0.msg_caller_info_*). The management canister has no outcalls,
 // threshold signatures, Bitcoin and snapshots; it says so when asked.

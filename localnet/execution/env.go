@@ -144,8 +144,15 @@ func (e *env) bytesAt(name string, src, size uint64) ([]byte, error) {
 	if src > uint64(len(m)) || size > uint64(len(m))-src {
 		return nil, violated("ic0_%s heap: src=%d + length=%d exceeds the slice size=%d", name, src, size, len(m))
 	}
-	e.call.Charge(size / 8)
+	e.call.Charge(size)
 	return m[src : src+size : src+size], nil
+}
+
+// sentAt is bytesAt for what leaves the canister.
+func (e *env) sentAt(name string, src, size uint64) ([]byte, error) {
+	b, err := e.bytesAt(name, src, size)
+	e.call.Charge(uint64(len(b)) * (transmission - 1))
+	return b, err
 }
 
 // writableAt is bytesAt for bytes to be written to.
@@ -154,7 +161,7 @@ func (e *env) writableAt(name string, dst, size uint64) ([]byte, error) {
 	if !ok {
 		return e.bytesAt(name, dst, size) // says what is wrong
 	}
-	e.call.Charge(size / 8)
+	e.call.Charge(size)
 	return to, nil
 }
 

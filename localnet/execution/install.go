@@ -75,8 +75,9 @@ func (m *Machine) checkInstall(c *canister, in installation) *Reject {
 	return nil
 }
 
-// usualPersistence is what tools ask for when they upgrade: modules with enhanced
-// orthogonal persistence keep the memory, all others replace it.
+// usualPersistence is what tools ask for when they upgrade: a module with enhanced
+// orthogonal persistence keeps the memory of one that had it, too. They never ask
+// for it to be replaced, so that a module without is refused and nothing lost.
 func (m *Machine) usualPersistence(id candid.Principal, next *canisterModule) *bool {
 	c := m.canisters[id]
 	if c == nil || c.code == nil {
@@ -84,7 +85,7 @@ func (m *Machine) usualPersistence(id candid.Principal, next *canisterModule) *b
 	}
 	_, was := c.code.module.metadata[persistenceSection]
 	_, is := next.metadata[persistenceSection]
-	if !was {
+	if !was || !is {
 		return nil
 	}
 	return &is

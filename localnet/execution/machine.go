@@ -546,7 +546,9 @@ func (m *Machine) invoke(code *installed, entry wasm.Entry, e *env, b wasm.Budge
 	if err != nil {
 		return 0, err
 	}
-	return inst.Invoke(m.ctx, entry, e, b)
+	n, err := inst.Invoke(m.ctx, entry, e, b)
+	m.observe(e, inst, n, err)
+	return n, err
 }
 
 func (m *Machine) messageBudget() wasm.Budget {

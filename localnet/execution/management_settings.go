@@ -1,8 +1,10 @@
 package execution
 
 import (
+	"context"
 	"math/big"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/icrelay/icrelay/candid"
@@ -144,30 +146,50 @@ func readEnvironment(v candid.Value) ([]envVar, *Reject) {
 	if len(items) > maxEnvironment {
 		return nil, invalidSettings("Too many environment variables: %d (max: %d)", len(items), maxEnvironment)
 	}
-	var out []envVar
+	out := make([]envVar, 0, len(items))
 	for _, i := range items {
 		name, ok := i.Field("name").Text()
 		value, ok2 := i.Field("value").Text()
 		if !ok || !ok2 || !utf8.ValidString(name) {
 			return nil, missing("environment_variables")
 		}
-		switch {
-		case len(name) > maxEnvName:
-			return nil, invalidSettings("Environment variable name \"%s\" exceeds the maximum length of %d.", name, maxEnvName)
-		case len(value) > maxEnvValue:
-			return nil, invalidSettings("Environment variable value \"%s\" exceeds the maximum length of %d.", value, maxEnvValue)
-		case slices.ContainsFunc(out, func(v envVar) bool { return v.name == name }):
-			return nil, invalidSettings("Duplicate environment variables are not allowed.")
-		}
 		out = append(out, envVar{name, value})
 	}
-	slices.SortFunc(out, func(a, b envVar) int {
-		if a.name < b.name {
-			return -1
+	return out, checkEnvironment(out)
+}
+
+// checkEnvironment sorts the variables by name, and says what is wrong with them.
+func checkEnvironment(vars []envVar) *Reject {
+	slices.SortFunc(vars, func(a, b envVar) int { return strings.Compare(a.name, b.name) })
+	for i, v := range vars {
+		switch {
+		case len(v.name) > maxEnvName:
+			return invalidSettings("Environment variable name \"%s\" exceeds the maximum length of %d.", v.name, maxEnvName)
+		case len(v.value) > maxEnvValue:
+			return invalidSettings("Environment variable value \"%s\" exceeds the maximum length of %d.", v.value, maxEnvValue)
+		case i > 0 && vars[i-1].name == v.name:
+			return invalidSettings("Duplicate environment variables are not allowed.")
 		}
-		return 1
+	}
+	return nil
+}
+
+// SetEnvironment replaces a canister's environment variables, by name, as
+// update_settings does, but for anybody and any number of them.
+func (m *Machine) SetEnvironment(ctx context.Context, id candid.Principal, variables map[string]string) error {
+	vars := make([]envVar, 0, len(variables))
+	for name, value := range variables {
+		vars = append(vars, envVar{name, value})
+	}
+	if rej := checkEnvironment(vars); rej != nil {
+		return rej
+	}
+	return m.manage(ctx, id, func(c *canister) *Reject {
+		c.settings.environment = vars
+		c.version++
+		m.touch()
+		return nil
 	})
-	return out, nil
 }
 
 func (v visibility) allows(p candid.Principal) bool {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -230,6 +231,67 @@ func TestManagementSettings(t *testing.T) {
 	}
 	wantReject(t, manage(t, m, user, "update_settings", settingsArgs, candid.Fields{"canister_id": id, "settings": candid.Fields{"controllers": many}}),
 		4, "IC0408", "'controllers' length exceeds maximum size allowed of 10")
+}
+
+// The process sets variables of a canister without controllers, and more of them than the management canister takes.
+func TestSetEnvironment(t *testing.T) {
+	m := newMachine(t, Options{})
+	id := installText(t, m, `
+		import ic0 msg_reply () ()
+		import ic0 msg_reply_data_append (i32 i32) ()
+		import ic0 env_var_value_size (i32 i32) (i32)
+		import ic0 env_var_value_copy (i32 i32 i32 i32 i32) ()
+		memory 1
+		data 0 "v7"
+		func $value () ()
+		i32.const 0
+		i32.const 2
+		i32.const 100
+		i32.const 0
+		i32.const 0
+		i32.const 2
+		call $env_var_value_size
+		call $env_var_value_copy
+		i32.const 100
+		i32.const 0
+		i32.const 2
+		call $env_var_value_size
+		call $msg_reply_data_append
+		call $msg_reply
+		end
+		export $value "canister_query value"
+	`)
+	variables := make(map[string]string)
+	for i := range maxEnvironment + 5 {
+		variables[fmt.Sprintf("v%d", i)] = fmt.Sprintf("value %d", i)
+	}
+	version := m.Version()
+	if err := m.SetEnvironment(t.Context(), id, variables); err != nil {
+		t.Fatal(err)
+	}
+	if m.Version() == version {
+		t.Error("the state's version has not changed")
+	}
+	if r := m.Query(t.Context(), user, id, "value", nil); string(r.Reply) != "value 7" {
+		t.Errorf("the canister sees %q, %v", r.Reply, r.Reject)
+	}
+	for _, test := range []struct {
+		name      string
+		id        candid.Principal
+		variables map[string]string
+		want      string
+	}{
+		{"no such canister", canisterID(99), nil, "not found"},
+		{"a long name", id, map[string]string{strings.Repeat("n", 129): ""}, "exceeds the maximum length of 128"},
+		{"a long value", id, map[string]string{"v7": strings.Repeat("v", 129)}, "exceeds the maximum length of 128"},
+	} {
+		if err := m.SetEnvironment(t.Context(), test.id, test.variables); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	if r := m.Query(t.Context(), user, id, "value", nil); string(r.Reply) != "value 7" {
+		t.Errorf("after refusals the canister sees %q, %v", r.Reply, r.Reject)
+	}
 }
 
 func TestManagementFromCanister(t *testing.T) {

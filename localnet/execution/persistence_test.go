@@ -57,6 +57,16 @@ func TestEnhancedPersistence(t *testing.T) {
 		}
 		wantValue(t, ask(t, m, id, "state", none), "4, 20, 1000000, 0")
 	})
+	t.Run("the Go interface refuses to lose it", func(t *testing.T) {
+		moduleSuffix = ""
+		classical := moduleFile(t, "counter")
+		moduleSuffix = "64"
+		err := m.Install(context.Background(), id, ModeUpgrade, classical, args(t, 1), user)
+		if err == nil || !strings.Contains(err.Error(), "Missing upgrade option") {
+			t.Errorf("%v", err)
+		}
+		wantValue(t, ask(t, m, id, "state", none), "4, 20, 1000000, 0")
+	})
 	t.Run("after the instances were freed", func(t *testing.T) {
 		if err := m.do(context.Background(), func() { m.canisters[id].code.dropMain(); m.canisters[id].code.trim() }); err != nil {
 			t.Fatal(err)

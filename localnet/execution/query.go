@@ -190,6 +190,7 @@ func (q *query) invoke(inst wasm.Instance, entry wasm.Entry, e *env, limit uint6
 	b.Instructions -= q.spent
 	n, err := inst.Invoke(q.ctx, entry, e, b)
 	q.spent += n
+	q.m.observe(e, inst, n, err)
 	if errors.Is(err, errStale) {
 		q.stale = true
 	}

@@ -37,7 +37,7 @@ func hostFunctions(address wasm.ValueType) []wasm.HostFunction {
 func (f systemFunction) host(address wasm.ValueType) wasm.HostFunction {
 	results := valueTypes(f.results, address)
 	narrowResult := len(results) > 0 && results[0] == wasm.I32
-	call, modes, name := f.call, f.modes, f.name
+	call, modes, name, price := f.call, f.modes, f.name, f.instructions()
 	return wasm.HostFunction{
 		Module: "ic0",
 		Name:   f.name,
@@ -51,7 +51,7 @@ func (f systemFunction) host(address wasm.ValueType) wasm.HostFunction {
 						docExecutionErrors + "calling-a-system-api-from-the-wrong-mode",
 				}
 			}
-			c.Charge(50)
+			c.Charge(price)
 			e.call = c
 			if err := call(e, s); err != nil {
 				return err
@@ -63,6 +63,31 @@ func (f systemFunction) host(address wasm.ValueType) wasm.HostFunction {
 		},
 	}
 }
+
+// instructions is what calling the function counts as, beside those for each byte
+// that it copies. The numbers are the Internet Computer's (dfinity/ic,
+// rs/embedders/src/wasmtime_embedder/system_api_complexity.rs).
+func (f systemFunction) instructions() uint64 {
+	switch f.name {
+	case "call_perform":
+		return 5000
+	case "call_new":
+		return 1500
+	case "is_controller":
+		return 1000
+	case "performance_counter":
+		return 200
+	case "debug_print":
+		return 100
+	case "stable_size", "stable_read", "stable_write", "stable64_size", "stable64_read", "stable64_write":
+		return 20
+	}
+	return 500
+}
+
+// transmission is the number of instructions for each byte that leaves the
+// canister, in a call or a reply; other bytes count one (ibidem, linker.rs).
+const transmission = 50
 
 func valueTypes(letters string, address wasm.ValueType) []wasm.ValueType {
 	out := make([]wasm.ValueType, 0, len(letters))
@@ -130,7 +155,7 @@ var messageAPI = slices.Concat(
 			if err := e.checkRespond("msg_reply_data_append"); err != nil {
 				return err
 			}
-			b, err := e.bytesAt("msg_reply_data_append", s[0], s[1])
+			b, err := e.sentAt("msg_reply_data_append", s[0], s[1])
 			if err != nil {
 				return err
 			}
@@ -151,7 +176,7 @@ var messageAPI = slices.Concat(
 			if err := e.checkRespond("msg_reject"); err != nil {
 				return err
 			}
-			b, err := e.bytesAt("msg_reject", s[0], s[1])
+			b, err := e.sentAt("msg_reject", s[0], s[1])
 			if err != nil {
 				return err
 			}

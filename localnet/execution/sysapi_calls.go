@@ -49,7 +49,7 @@ var callAPI = []systemFunction{
 		if err := e.checkPending("call_data_append"); err != nil {
 			return err
 		}
-		b, err := e.bytesAt("call_data_append", s[0], s[1])
+		b, err := e.sentAt("call_data_append", s[0], s[1])
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,10 @@ type Options struct {
 	// at the time of the call, or that it reports a moment later. It is called on the query's own goroutine, only
 	// when a canister asks, and may call Info. Nil: no certificates.
 	DataCertificate func(canister candid.Principal) (certificate, certified []byte)
+	// OnExecution is told of each execution of canister code, before its effects
+	// are kept, on the goroutine that made it: of updates one at a time and in
+	// their order, of queries also beside each other. Nil: nobody is told.
+	OnExecution func(Execution)
 	// RootKey is the DER form of the network's root key, for ic0.root_key_copy. May be nil.
 	RootKey []byte
 	// Subnet is what ic0.subnet_self_copy answers. Default: the management canister's sibling of an all-zero key.

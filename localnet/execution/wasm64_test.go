@@ -49,6 +49,7 @@ func TestMotoko64(t *testing.T) {
 		{"UpgradeWithCallsUnderWay", TestUpgradeWithCallsUnderWay},
 		{"IdleInstancesAreFreed", TestIdleInstancesAreFreed},
 		{"Close", TestClose},
+		{"OnExecution", TestOnExecution},
 		{"ManagementChunks", TestManagementChunks},
 		{"ManagementSettings", TestManagementSettings},
 		{"ManagementFromCanister", TestManagementFromCanister},

@@ -26,8 +26,8 @@
 // Engine is the interface to a compiler. wazero (wazero.go), which is pure Go,
 // runs modules with a 32-bit memory, in every build. Modules with a 64-bit memory
 // need the build tag wasm64, and cgo: they run on Wasmtime (wasmtime.go), and are
-// rewritten differently (rewrite64.go). Wasmtime counts their instructions, as
-// fuel; its epochs stop them at a deadline and when a context ends; and as their memories
+// rewritten differently (rewrite64.go). Their instructions are counted exactly and
+// with the Internet Computer's weights; Wasmtime's epochs stop them at a deadline and when a context ends; and as their memories
 // are larger, stores mark what they change, so that only that is compared.
 // Without the tag such a module is refused with a *Module64Error, which says what to do.
 //

@@ -71,6 +71,17 @@ func (im *Image) settle(m marking) {
 	}
 }
 
+// DirtyPages is how many pages of 4096 bytes an instance has written to since it
+// was last equal to an image, 0 if it does not mark what it writes.
+func DirtyPages(i Instance) int {
+	m, ok := i.(marking)
+	if !ok {
+		return 0
+	}
+	cards := m.cards()
+	return bytes.Count(cards[:min(len(cards), len(i.Memory())/grain)], []byte{1})
+}
+
 // Commit takes the state of the instance over and returns how many bytes had changed, in whole grains.
 func (im *Image) Commit(from Instance) int {
 	src := from.Memory()

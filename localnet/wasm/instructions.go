@@ -2,11 +2,15 @@ package wasm
 
 // Opcodes that rewriting or counting treats specially.
 const (
+	opUnreachable        = 0x00
 	opBlock              = 0x02
 	opLoop               = 0x03
 	opIf                 = 0x04
 	opElse               = 0x05
 	opEnd                = 0x0b
+	opBr                 = 0x0c
+	opBrIf               = 0x0d
+	opBrTable            = 0x0e
 	opCall               = 0x10
 	opCallIndirect       = 0x11
 	opReturnCall         = 0x12
@@ -18,6 +22,7 @@ const (
 	opGlobalSet          = 0x24
 	opMemorySize         = 0x3f
 	opMemoryGrow         = 0x40
+	opI32Load            = 0x28
 	opI32Store           = 0x36
 	opI32Store8          = 0x3a
 	opI64Store32         = 0x3e
@@ -42,8 +47,10 @@ const (
 	opReturn             = 0x0f
 	opDrop               = 0x1a
 	opSelect             = 0x1b
+	opTableGet           = 0x25
 	opTableSet           = 0x26
 	opI64Shl             = 0x86
+	opRefIsNull          = 0xd1
 	opRefFunc            = 0xd2
 	opPrefixFC           = 0xfc
 	opPrefixFD           = 0xfd
@@ -58,6 +65,7 @@ const (
 	fcElemDrop   = 13
 	fcTableCopy  = 14
 	fcTableGrow  = 15
+	fcTableSize  = 16
 	fcTableFill  = 17
 
 	// Of the prefix 0xfd.
@@ -84,12 +92,12 @@ func (r *reader) instruction() instruction {
 	}
 	switch op := in.op; {
 	case op <= 0x01, op == opElse, op == opEnd, op == opReturn, op == opDrop, op == 0x1b,
-		op >= 0x45 && op <= 0xc4, op == 0xd1:
+		op >= 0x45 && op <= 0xc4, op == opRefIsNull:
 	case op == opBlock, op == opLoop, op == opIf:
 		r.sleb(33)
-	case op == 0x0c, op == 0x0d: // br, br_if
+	case op == opBr, op == opBrIf:
 		r.u32()
-	case op == 0x0e: // br_table
+	case op == opBrTable:
 		n := r.count()
 		for i := uint32(0); i <= n && r.err == nil; i++ {
 			r.u32()
@@ -101,9 +109,9 @@ func (r *reader) instruction() instruction {
 		r.u32()
 	case op == 0x1c: // select with types
 		r.valueTypes()
-	case op >= opLocalGet && op <= 0x26:
+	case op >= opLocalGet && op <= opTableSet:
 		r.u32()
-	case op >= 0x28 && op <= 0x3e:
+	case op >= opI32Load && op <= opI64Store32:
 		in.offset = r.memarg()
 	case op == opMemorySize, op == opMemoryGrow:
 		r.memoryIndex()

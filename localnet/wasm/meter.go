@@ -10,8 +10,7 @@ package wasm
 // upper bound, but the same for the same work, never decreasing, and no code
 // can run on without it. Bulk memory instructions charge by their length.
 //
-// With a 64-bit memory nothing is counted, that the engine does; stores are
-// marked instead (rewrite64.go).
+// With a 64-bit memory the counting is exact, and stores are marked (rewrite64.go).
 //
 // When the slice in the fuel global is used up the code calls refuel, and the
 // host decides (Budget). A function that calls nothing only charges: whoever
@@ -21,7 +20,9 @@ type meter struct {
 	code  []byte
 	slots []slot
 	scope []int // index into slots for each open block
-	marks bool  // the function marks what it stores
+	// With a 64-bit memory.
+	blocks []basicBlock
+	marks  bool // the function marks what it stores
 }
 
 // slot collects the instructions of one place that charges.
@@ -54,6 +55,7 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 	m.scope = append(m.scope[:0], 0)
 	calls, bulk, n := false, false, 0
 	m.marks = false
+	m.blocks = append(m.blocks[:0], basicBlock{cost: 1, again: true})
 	for len(m.scope) > 0 {
 		from := r.off
 		in := r.instruction()
@@ -66,6 +68,9 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 		text := r.b[from:r.off]
 		current := m.scope[len(m.scope)-1]
 		m.slots[current].cost++
+		if m.wide {
+			m.blocks[len(m.blocks)-1].cost += in.weight64()
+		}
 		switch in.op {
 		case opBlock, opIf:
 			m.scope = append(m.scope, current)
@@ -107,6 +112,9 @@ func (m *meter) function(raw body, params int) ([]byte, error) {
 		}
 		if (in.op == opMemorySize || in.op == opMemoryGrow) && m.memory == nil {
 			r.fail("unknown memory 0")
+		}
+		if m.wide && in.endsBlock() {
+			m.blocks = append(m.blocks, basicBlock{at: len(m.code), again: in.op == opLoop})
 		}
 		if len(m.scope) > maxNesting {
 			r.fail("blocks are nested deeper than %d", maxNesting)

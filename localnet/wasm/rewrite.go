@@ -73,12 +73,13 @@ func (p *parsed) rewrite(size int, maxPages uint64) (*rewritten, error) {
 		address: I32,
 	}
 	w.next = w.own + 1 + uint32(len(p.funcs)) // #nosec G115 -- at most maxFunctions
+	w.pages = w.fuel + 1
 	if w.wide {
 		w.address = I64
-		w.pages, w.grow, w.mark = w.fuel, w.own, w.next
+		w.grow, w.mark = w.own, w.next
 		w.cardPages = cardPages(w.memory.max)
 	} else {
-		w.pages, w.grow = w.fuel+1, w.next
+		w.grow = w.next
 	}
 	return w.module()
 }
@@ -93,7 +94,7 @@ type writer struct {
 	grow    uint32 // function: memory.grow
 	mark    uint32 // function: marks a range of memory, with a 64-bit memory
 	next    uint32 // first function behind the module's own
-	fuel    uint32 // global: what is left of the slice, i64; none with a 64-bit memory
+	fuel    uint32 // global: what is left of the slice, or with a 64-bit memory of the budget, i64
 	pages   uint32 // global: pages of memory in use, of the address type
 	impure  bool
 
@@ -221,7 +222,7 @@ func (w *writer) functionContent(res *rewritten) []byte {
 
 func (w *writer) globalContent(res *rewritten) []byte {
 	n := w.fuel + 1
-	if res.memory && !w.wide {
+	if res.memory {
 		n++
 	}
 	b := appendU32(nil, n)
@@ -235,14 +236,13 @@ func (w *writer) globalContent(res *rewritten) []byte {
 		b = append(b, byte(g.typ), m)
 		b = append(b, g.init...)
 	}
-	if w.wide {
-		b = append(b, byte(I64), 1, opI64Const)
-		b = appendS64(b, int64(w.memory.min)) // #nosec G115 -- at most 65536
-		return append(b, opEnd)
-	}
 	b = append(b, byte(I64), 1, opI64Const, 0, opEnd)
 	if res.memory {
-		b = append(b, byte(I32), 1, opI32Const)
+		op := byte(opI32Const)
+		if w.wide {
+			op = opI64Const
+		}
+		b = append(b, byte(w.address), 1, op)
 		b = appendS64(b, int64(w.memory.min)) // #nosec G115 -- at most 65536
 		b = append(b, opEnd)
 	}
@@ -269,11 +269,10 @@ func (w *writer) exportContent(res *rewritten) []byte {
 		add(exportGlobal+strconv.Itoa(g), KindGlobal, uint32(g)) // #nosec G115 -- at most maxGlobals
 	}
 	next := w.next
+	add(exportFuel, KindGlobal, w.fuel)
 	if w.wide {
 		add(exportCards, KindMemory, 1)
 		next++
-	} else {
-		add(exportFuel, KindGlobal, w.fuel)
 	}
 	if res.memory {
 		add(exportPages, KindGlobal, w.pages)

@@ -2,13 +2,19 @@ package wasm
 
 import "encoding/binary"
 
-// Modules with a 64-bit memory are rewritten less and more. Less, because their
-// engine counts instructions itself, and memory.grow, which is rare, is a host
-// function. More, because the memories that the Motoko compiler's runtime system
-// builds up start at four megabytes and go into the hundreds: to compare all of it
-// after each message would cost milliseconds.
+// Modules with a 64-bit memory are rewritten differently in three ways.
 //
-// So there is a second memory, the cards, of one byte for each grain of the
+// memory.grow, which is rare, is a host function.
+//
+// Instructions are counted as the Internet Computer does, with its weights
+// (weights64.go): what a basic block costs is taken off the fuel at its beginning,
+// and at the beginning of functions and loops the fuel is looked at. What is
+// added by rewriting counts for nothing. So performance_counter says what it would
+// say there, up to what the documentation of package execution lists.
+//
+// And stores are marked. The memories that the Motoko compiler's runtime system
+// builds up start at four megabytes and go into the hundreds: to compare all of it
+// after each message would cost milliseconds. So there is a second memory, the cards, of one byte for each grain of the
 // first, and each store sets the byte of the grain where it begins. A store that
 // begins in one grain may end in the next, by spill bytes at most; whoever reads the
 // cards looks at those, too. Both bounds checks stay the engine's: an address
@@ -115,19 +121,57 @@ func (m *meter) local(op byte, tmp, local uint32) {
 	m.code = appendU32(m.code, tmp+local)
 }
 
+// basicBlock is a stretch of code that runs as a whole.
+type basicBlock struct {
+	at    int // where it begins in the meter's code
+	cost  uint64
+	again bool // the code may come back here: a function or a loop
+}
+
 func (m *meter) assemble64(groups uint32, declared []byte) []byte {
-	out := make([]byte, 0, len(m.code)+len(declared)+24)
+	out := make([]byte, 0, len(m.code)+len(declared)+16*len(m.blocks)+24)
 	if m.marks {
 		out = append(appendU32(out, groups+addedLocalGroups), declared...)
 		out = append(out, addedLocals...)
 	} else {
 		out = append(appendU32(out, groups), declared...)
 	}
-	return append(out, m.code...)
+	done := 0
+	for _, b := range m.blocks {
+		if b.cost == 0 && !b.again {
+			continue
+		}
+		out = append(out, m.code[done:b.at]...)
+		done = b.at
+		if b.cost > 0 {
+			out = append(out, opGlobalGet)
+			out = appendU32(out, m.fuel)
+			out = append(out, opI64Const)
+			out = appendS64(out, int64(b.cost)) // #nosec G115 -- at most maxFunctionSize instructions
+			out = append(out, opI64Sub, opGlobalSet)
+			out = appendU32(out, m.fuel)
+		}
+		if b.again {
+			out = append(out, opGlobalGet)
+			out = appendU32(out, m.fuel)
+			out = append(out, opI64Const, 0, opI64LtS, opIf, blockVoid, opI64Const)
+			out = appendS64(out, growNothing)
+			out = append(out, opCall)
+			out = appendU32(out, m.grow)
+			out = append(out, opDrop, opEnd)
+		}
+	}
+	return append(out, m.code[done:]...)
 }
 
-// markCode is the body of the function that marks a range. A range that cannot
-// be one of any memory is left to the instruction that it belongs to.
+// growNothing is the argument of the host function grow by which code says that
+// its fuel is used up. (There is one import for both, because indices of functions
+// have to be moved before it is known how wide the memory is.)
+const growNothing = -1
+
+// markCode is the body of the function that marks a range, and takes what a bulk
+// instruction costs off the fuel, one for each byte. A range that cannot be one of
+// any memory is left to the instruction that it belongs to.
 func (w *writer) markCode() []byte {
 	const start, length = 0, 1
 	c := []byte{0}
@@ -135,6 +179,11 @@ func (w *writer) markCode() []byte {
 	c = append(c, opLocalGet, start, opLocalGet, length, opI64Or, opI64Const)
 	c = appendS64(c, 1<<44)
 	c = append(c, opI64GtU, opI32Or, opIf, blockVoid, opReturn, opEnd)
+
+	c = append(c, opGlobalGet)
+	c = appendU32(c, w.fuel)
+	c = append(c, opLocalGet, length, opI64Sub, opGlobalSet)
+	c = appendU32(c, w.fuel)
 
 	c = append(c, opLocalGet, start, opI64Const, grainBits, opI64ShrU, opI32WrapI64, opI32Const, 1)
 	c = append(c, opLocalGet, start, opLocalGet, length, opI64Add, opI64Const, 1, opI64Sub, opI64Const, grainBits, opI64ShrU)

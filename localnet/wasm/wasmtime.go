@@ -15,8 +15,7 @@ import (
 	"github.com/bytecodealliance/wasmtime-go/v41"
 )
 
-// wasmtimeEngine compiles modules with a 64-bit memory with Wasmtime, which counts
-// their instructions as fuel.
+// wasmtimeEngine compiles modules with a 64-bit memory with Wasmtime.
 //
 // To interrupt code, Wasmtime raises an epoch, for all code of one of its engines at
 // once and for good. As a message must not end others, each instance has an
@@ -52,7 +51,6 @@ func newWasmtime(cfg Config) *wasmtimeEngine {
 // newStoreEngine returns an engine for one instance.
 func newStoreEngine() *wasmtime.Engine {
 	c := wasmtime.NewConfig()
-	c.SetConsumeFuel(true)
 	c.SetEpochInterruption(true)
 	c.SetWasmMemory64(true)
 	c.SetWasmMultiMemory(true)
@@ -192,6 +190,9 @@ func (m *wasmtimeModule) Instantiate(context.Context) (Instance, error) {
 	}
 	grow := FuncType{Params: []ValueType{I64}, Results: []ValueType{I64}}
 	imports = append(imports, i.host(HostFunction{Type: grow, Call: func(_ *Call, s []uint64) error {
+		if int64(s[0]) == growNothing && i.left() < 0 { // #nosec G115 -- the same bits
+			return ErrInstructionLimit
+		}
 		s[0] = i.grow(s[0])
 		return nil
 	}}))
@@ -203,6 +204,7 @@ func (m *wasmtimeModule) Instantiate(context.Context) (Instance, error) {
 	for _, g := range m.globals {
 		i.globals = append(i.globals, inst.GetExport(i.store, exportGlobal+strconv.Itoa(g)).Global())
 	}
+	i.fuel = inst.GetExport(i.store, exportFuel).Global()
 	i.memory = inst.GetExport(i.store, exportMemory).Memory()
 	i.pagesUsed = inst.GetExport(i.store, exportPages).Global()
 	i.pages = m.info.MinPages
@@ -247,7 +249,6 @@ func (i *wasmtimeInstance) host(f HostFunction) *wasmtime.Func {
 			}
 		}
 		err := f.Call(&i.call, stack)
-		i.settleCharges()
 		if err != nil {
 			i.failed = err
 			return nil, wasmtime.NewTrap("host function")

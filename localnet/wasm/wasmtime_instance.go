@@ -20,6 +20,7 @@ type wasmtimeInstance struct {
 	instance  *wasmtime.Instance
 	functions map[string]*wasmtime.Func
 	globals   []*wasmtime.Global
+	fuel      *wasmtime.Global // what is left of the budget
 	memory    *wasmtime.Memory
 	pagesUsed *wasmtime.Global // what memory.size answers
 	pages     uint64           // the same
@@ -29,7 +30,7 @@ type wasmtimeInstance struct {
 
 	// Of the invocation under way.
 	call    Call
-	given   uint64 // fuel at its start
+	given   int64  // fuel at its start
 	charges uint64 // by host functions, not yet off the fuel
 	failed  error  // of a host function
 
@@ -39,8 +40,9 @@ type wasmtimeInstance struct {
 	cause error  // of the interruption
 }
 
-// unlimited fuel for who sets no bound.
-const unlimited = math.MaxInt64
+// unlimited fuel for who sets no bound. There is room for what one block or host
+// function takes off at once.
+const unlimited = math.MaxInt64 / 2
 
 // Invoke implements Instance.
 func (i *wasmtimeInstance) Invoke(ctx context.Context, entry Entry, env any, budget Budget) (uint64, error) {
@@ -69,10 +71,10 @@ func (i *wasmtimeInstance) Invoke(ctx context.Context, entry Entry, env any, bud
 	}
 	i.given = unlimited
 	if budget.Instructions > 0 {
-		i.given = min(budget.Instructions, unlimited)
+		i.given = int64(min(budget.Instructions, unlimited)) // #nosec G115 -- bounded here
 	}
 	i.call.Env, i.charges, i.failed = env, 0, nil
-	if err := i.store.SetFuel(i.given); err != nil {
+	if err := i.fuel.Set(i.store, wasmtime.ValI64(i.given)); err != nil {
 		return 0, fmt.Errorf("set fuel: %w", err)
 	}
 	disarm := i.arm(ctx, budget.Deadline)
@@ -121,9 +123,6 @@ func (i *wasmtimeInstance) arm(ctx context.Context, deadline time.Time) (disarm 
 	}
 }
 
-// outOfFuel is the code in the library's header; the Go constant is one less.
-const outOfFuel wasmtime.TrapCode = 12
-
 var wasmtimeTraps = map[wasmtime.TrapCode]TrapKind{
 	wasmtime.StackOverflow:          TrapStack,
 	wasmtime.MemoryOutOfBounds:      TrapMemory,
@@ -149,10 +148,7 @@ func (i *wasmtimeInstance) explain(err, cause error) error {
 	if code == nil {
 		return &Trap{Kind: TrapOther, Trace: t.Message()}
 	}
-	switch *code {
-	case outOfFuel, wasmtime.OutOfFuel:
-		return ErrInstructionLimit
-	case wasmtime.Interrupt:
+	if *code == wasmtime.Interrupt {
 		return cause
 	}
 	kind, ok := wasmtimeTraps[*code]
@@ -162,25 +158,23 @@ func (i *wasmtimeInstance) explain(err, cause error) error {
 	return &Trap{Kind: kind, Trace: t.Message()}
 }
 
-// used is the number of instructions of this invocation so far.
+// left is what the code has left of its fuel; less than nothing once it has used more.
+func (i *wasmtimeInstance) left() int64 { return i.fuel.Get(i.store).I64() }
+
+// used is the number of instructions of this invocation so far, at most the budget.
 func (i *wasmtimeInstance) used() uint64 {
-	left, err := i.store.GetFuel()
-	if err != nil { // only without fuel in the configuration
-		return 0
-	}
-	return i.given - min(left, i.given) + i.charges
+	return min(uint64(i.given-i.left())+i.charges, uint64(i.given)) // #nosec G115 -- fuel only falls
 }
 
-func (i *wasmtimeInstance) charge(n uint64) { i.charges += min(n, 1<<60) }
-
-// settleCharges takes what host functions charge off the fuel.
-func (i *wasmtimeInstance) settleCharges() {
-	if i.charges == 0 {
+// charge takes instructions off the fuel, when there are enough of them for the
+// way into the engine to be worth it.
+func (i *wasmtimeInstance) charge(n uint64) {
+	const enough = 1 << 16
+	if i.charges += min(n, unlimited/2); i.charges < enough {
 		return
 	}
-	if left, err := i.store.GetFuel(); err == nil {
-		_ = i.store.SetFuel(left - min(left, i.charges)) // fails only without fuel in the configuration
-	}
+	left := max(i.left()-int64(i.charges), -1)     // #nosec G115 -- less than MaxInt64
+	_ = i.fuel.Set(i.store, wasmtime.ValI64(left)) // fails for another type only
 	i.charges = 0
 }
 
@@ -201,7 +195,6 @@ func (i *wasmtimeInstance) grow(delta uint64) (old uint64) {
 		return failed
 	}
 	clear(i.data[old*PageSize : max(old, min(i.pages, had))*PageSize])
-	i.charge(delta << 13) // an eighth of an instruction for each byte
 	return old
 }
 

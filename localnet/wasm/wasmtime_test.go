@@ -161,56 +161,126 @@ func TestVectorStores(t *testing.T) {
 	}
 }
 
-func TestFuel(t *testing.T) {
+// TestInstructions64 has for each program what the Internet Computer counts for it: one
+// for entering a function, and the weights of what runs.
+func TestInstructions64(t *testing.T) {
 	e := newEngine(t, Config{})
-	_, i := instantiate(t, e, `
-		import ic0 used () (i64)
-		memory64 1 4
-		global $n i64 mut 0
-		func $f () ()
-		  locals i64
-		  i64.const 100
-		  local.set 0
-		  loop
-		    local.get 0
-		    i64.const 1
-		    i64.sub
-		    local.tee 0
-		    i32.wrap_i64
-		    br_if 0
-		  end
-		  call $used
-		  global.set $n
-		end
-		func $grow () ()
-		  i64.const 2
-		  memory.grow
-		  drop
-		end
-		export $f "f"
-		export $grow "grow"`)
-	_, n, err := invoke(t, i, "f")
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		name, body string
+		want       uint64
+	}{
+		{"empty", "", 1},
+		{"constants", "i64.const 1\ndrop", 1 + 2},
+		{"stores and loads, marks apart", "i64.const 8\ni64.const 8\ni64.load\ni64.store", 1 + 2 + 2 + 2},
+		{"globals", "global.get $g\nglobal.set $g", 1 + 4},
+		{"division", "i64.const 7\ni64.const 3\ni64.div_u\ndrop", 1 + 2 + 10 + 1},
+		{"a call", "call $empty", 1 + 5 + 1},
+		{"an indirect call", "i64.const 0\ncall_indirect () ()", 1 + 1 + 10 + 1},
+		{"a tail call", "return_call $empty", 1 + 3 + 1},
+		{"the branch taken", "i32.const 1\nif\ni64.const 1\ndrop\nelse\nnop\nend", 1 + 1 + 2 + 2},
+		{"the other", "i32.const 0\nif\ni64.const 1\ndrop\nelse\nnop\nend", 1 + 1 + 2 + 1},
+		{"what is jumped over", "block\nbr 0\ni64.const 1\ndrop\nend", 1 + 2},
+		{"what follows a return", "return\ni64.const 1\ndrop", 1 + 1},
+		{"a loop", "i64.const 100\nlocal.set 0\nloop\nlocal.get 0\ni64.const 1\ni64.sub\nlocal.tee 0\ni32.wrap_i64\nbr_if 0\nend", 1 + 2 + 100*7},
+		{"a fill", "i64.const 0\ni32.const 7\ni64.const 1000\nmemory.fill", 1 + 3 + 100 + 1000},
+		{"a copy", "i64.const 0\ni64.const 5\ni64.const 5000\nmemory.copy", 1 + 3 + 100 + 5000},
+		{"an empty copy", "i64.const 0\ni64.const 5\ni64.const 0\nmemory.copy", 1 + 3 + 100},
+		{"memory.size", "memory.size\ndrop", 1 + 20 + 1},
+		{"memory.grow", "i64.const 2\nmemory.grow\ndrop", 1 + 1 + 300 + 1},
+		{"memory.grow that fails", "i64.const -1\nmemory.grow\ndrop", 1 + 1 + 300 + 1},
+		{"a host function", "call $used\nglobal.set $g", 1 + 5 + 1000 + 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, i := instantiate(t, e, "import ic0 used () (i64)\nmemory64 1 4\nglobal $g i64 mut 0\ntable 1\nelem 0 $empty\n"+
+				"func $empty () ()\nend\nfunc $f () ()\nlocals i64\n"+c.body+"\nend\nexport $f \"f\"")
+			for range 2 {
+				_, got, err := invoke(t, i, "f")
+				if got != c.want || err != nil {
+					t.Errorf("%d instructions, expected %d, error %v", got, c.want, err)
+				}
+			}
+			// All of a block is counted at its beginning.
+			if g := i.Globals(nil)[0]; c.name == "a host function" && g != c.want {
+				t.Errorf("the host saw %d instructions", g)
+			}
+		})
 	}
-	if n < 1000+100*5 || n > 1000+100*8 {
-		t.Errorf("%d instructions", n)
+}
+
+// Whatever goes on without end comes to the end of its budget.
+func TestInstructionLimit64(t *testing.T) {
+	e := newEngine(t, Config{})
+	for name, body := range map[string]string{
+		"a loop":                    "loop\nbr 0\nend",
+		"loops in loops":            "loop\nloop\nbr 1\nend\nend",
+		"blocks in a loop":          "loop\nblock\nblock\nend\nend\nbr 0\nend",
+		"recursion":                 "return_call $f",
+		"calls of a host function":  "loop\ncall $used\ndrop\nbr 0\nend",
+		"growth that fails":         "loop\ni64.const -1\nmemory.grow\ndrop\nbr 0\nend",
+		"bulk instructions":         "loop\ni64.const 0\ni32.const 0\ni64.const 65536\nmemory.fill\nbr 0\nend",
+		"a branch that comes later": "loop\nblock\ni32.const 1\nbr_if 0\nreturn\nend\nbr 0\nend",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, i := instantiate(t, e, "import ic0 used () (i64)\nmemory64 1 4\nfunc $f () ()\n"+body+"\nend\nexport $f \"f\"")
+			_, n, err := invoke(t, i, "f")
+			if !errors.Is(err, ErrInstructionLimit) || n != 1_000_000 {
+				t.Errorf("%d instructions, error %v", n, err)
+			}
+		})
 	}
-	if g := i.Globals(nil)[0]; g > n || g+5 < n {
-		t.Errorf("the host saw %d instructions, in all there were %d", g, n)
+	t.Run("unlimited", func(t *testing.T) {
+		_, i := instantiate(t, e, "memory64 1\nfunc $f () ()\nnop\nend\nexport $f \"f\"")
+		if n, err := i.Invoke(context.Background(), Entry{Export: "f"}, nil, Budget{}); n != 2 || err != nil {
+			t.Errorf("%d instructions, error %v", n, err)
+		}
+	})
+}
+
+// The weights of what the programs above do not have.
+func TestWeights64(t *testing.T) {
+	for op, want := range map[byte]uint64{
+		0x5b: 3, 0x66: 3, 0x67: 1, // f32.eq, f64.ge, i32.clz
+		0x6c: 1, 0x6d: 10, 0x70: 10, 0x71: 1, // i32.mul, div_s, rem_u, and
+		0x7e: 1, 0x7f: 10, 0x82: 10, 0x83: 1,
+		0x8b: 1, 0x8d: 2, 0x91: 5, 0x94: 2, 0x95: 3, 0x97: 18, 0x98: 2, // f32: abs, ceil, sqrt, mul, div, max, copysign
+		0x99: 1, 0x9b: 2, 0x9f: 8, 0xa2: 2, 0xa3: 5, 0xa5: 18, 0xa6: 3,
+		0xa7: 1, 0xa8: 20, 0xab: 20, 0xac: 1, 0xae: 20, 0xb1: 20, // i32.wrap, trunc, extend, trunc
+		0xb2: 3, 0xb3: 16, 0xb4: 3, 0xb5: 16, 0xb6: 1, 0xb7: 3, 0xb8: 16, 0xb9: 3, 0xba: 16, 0xbb: 1, // convert, demote, promote
+		0xbf: 1, 0xc0: 1, 0xc4: 1,
+		opTableGet: 5, opTableSet: 5, opReturnCallIndirect: 60, opBrTable: 2, opI32Load: 2, opI64Store32: 2,
+		0xd0: 1, opRefIsNull: 5, opRefFunc: 130, opSelect: 1, opLocalTee: 1, opUnreachable: 1,
+	} {
+		if got := (instruction{op: op}).weight64(); got != want {
+			t.Errorf("opcode %#x: %d, expected %d", op, got, want)
+		}
 	}
-	if _, again, err := invoke(t, i, "f"); err != nil || again != n {
-		t.Errorf("the same again takes %d instructions, not %d, error %v", again, n, err)
+	for sub, want := range map[uint32]uint64{0: 20, 7: 20, fcMemoryInit: 100, fcDataDrop: 300, fcElemDrop: 300, fcTableGrow: 300, fcTableSize: 100, fcTableFill: 100} {
+		if got := (instruction{op: opPrefixFC, sub: sub}).weight64(); got != want {
+			t.Errorf("0xfc %d: %d, expected %d", sub, got, want)
+		}
 	}
-	if _, n, err = invoke(t, i, "grow"); err != nil || n < 2*PageSize/8 || len(i.Memory()) != 3*PageSize {
-		t.Errorf("grow: %d instructions, %d bytes, error %v", n, len(i.Memory()), err)
+	for sub, want := range map[uint32]uint64{0: 2, fdStore: 2, 12: 1, 84: 2, 93: 2, 94: 1} {
+		if got := (instruction{op: opPrefixFD, sub: sub}).weight64(); got != want {
+			t.Errorf("0xfd %d: %d, expected %d", sub, got, want)
+		}
 	}
-	if _, err := i.Invoke(context.Background(), Entry{Export: "f"}, &environment{}, Budget{Instructions: 900}); !errors.Is(err, ErrInstructionLimit) && err != nil {
-		t.Errorf("%v, expected nothing or the instruction limit", err)
+}
+
+func TestDirtyPages(t *testing.T) {
+	e := newEngine(t, Config{})
+	i := instantiateStores(t, e)[0]
+	var im Image
+	im.Commit(i)
+	for n, at := range []uint64{0, 100, 5 * grain, 6 * grain} {
+		if err := callAt(i, stLong, at); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := DirtyPages(i), []int{1, 1, 2, 3}[n]; got != want {
+			t.Errorf("%d dirty pages after a store at %d, expected %d", got, at, want)
+		}
 	}
-	n, err = i.Invoke(context.Background(), Entry{Export: "f"}, &environment{}, Budget{Instructions: 300})
-	if !errors.Is(err, ErrInstructionLimit) || n != 300 {
-		t.Errorf("%d instructions, %v, expected the instruction limit", n, err)
+	if _, err := im.Restore(i); err != nil || DirtyPages(i) != 0 {
+		t.Errorf("%d dirty pages, error %v", DirtyPages(i), err)
 	}
 }
 

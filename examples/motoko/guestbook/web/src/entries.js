@@ -1,4 +1,5 @@
 // The list of entries: newest first, each one once.
+import { element, faceOf } from "../../../shared/page.js";
 
 const SHOWN = 500; // older ones stay in the canister
 
@@ -73,10 +74,6 @@ function itemOf({ id, author, text, time }) {
   const item = element("li", "entry");
   item.dataset.id = id;
 
-  const face = element("span", "face", [...author.trim()][0]?.toUpperCase() ?? "?");
-  face.ariaHidden = "true";
-  face.style.setProperty("--hue", hueOf(author));
-
   const when = element("time", "", time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
   when.dateTime = time.toISOString();
   when.title = time.toLocaleString();
@@ -85,7 +82,7 @@ function itemOf({ id, author, text, time }) {
   head.append(element("strong", "", author), " ", when);
   const body = element("div", "body");
   body.append(head, element("p", "text", text));
-  item.append(face, body);
+  item.append(faceOf(author), body);
   return item;
 }
 
@@ -94,17 +91,4 @@ function markCertified(item) {
   const proof = element("span", "proof", "certified");
   proof.title = "This browser checked the network's signature on this entry.";
   item.querySelector(".head").append(" ", proof);
-}
-
-function element(tag, className, text = "") {
-  const e = document.createElement(tag);
-  e.className = className;
-  e.textContent = text; // never HTML: entries are strangers' words
-  return e;
-}
-
-function hueOf(name) {
-  let hash = 0;
-  for (const c of name) hash = (hash * 31 + c.codePointAt(0)) % 360;
-  return hash;
 }

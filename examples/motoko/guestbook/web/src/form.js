@@ -1,4 +1,5 @@
 // The form: checks what is written before it is sent, and watches until it comes back as an entry.
+import { store, stored } from "../../../shared/page.js";
 
 const MAX_AUTHOR = 40;
 const MAX_TEXT = 2_000;
@@ -105,19 +106,3 @@ const characters = (n) => (n === 1 ? "1 character" : `${n} characters`);
 const length = (text) => [...text].length; // characters, not UTF-16 halves
 const keyOf = (author, text) => `${author}\0${text}`;
 const shortened = (text) => (length(text) > 40 ? `${[...text].slice(0, 40).join("")}...` : text);
-
-function stored(key) {
-  try {
-    return localStorage.getItem(key) ?? "";
-  } catch {
-    return ""; // storage may be switched off
-  }
-}
-
-function store(key, value) {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // the name is then asked for again next time
-  }
-}

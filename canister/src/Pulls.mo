@@ -1,0 +1,199 @@
+/// Fetches the items of feeds and sends them to clients.
+
+import Array "mo:core/Array";
+import InternetComputer "mo:core/InternetComputer";
+import Principal "mo:core/Principal";
+import Calls "Calls";
+import Candid "Candid";
+import Clients "Clients";
+import Feeds "Feeds";
+import Hub "Hub";
+import State "State";
+import Types "Types";
+import Work "Work";
+
+module {
+  // Messages queued between two commits of the state, so that a long reply for many clients stays within the
+  // instructions that one message may use.
+  let messagesPerSlice = 2_000;
+  let bytesPerSlice = 4_194_304;
+
+  /// Relays what is new in a feed. While one pull is under way, another makes it look once more, and waits for it.
+  public func pull(state : State.State, feed : Feeds.Feed) : async* Types.PullResult {
+    feed.isWanted := true;
+    if (feed.isBusy) { await* waitForPull(feed) } else {
+      feed.isBusy := true;
+      feed.lastError := null;
+      try {
+        while (feed.isWanted and feed.lastError == null) {
+          feed.isWanted := false;
+          feed.lastError := await* pullPages(state, feed);
+        };
+      } finally feed.isBusy := false;
+      await* Work.more(state, Calls.target(state.calls, feed.config.target));
+    };
+    switch (feed.lastError) {
+      case null #Ok(feed.cursor);
+      case (?text) #Err(text);
+    };
+  };
+
+  /// Starts a pull in a message of its own. Should that fail, the next acknowledgement tries again.
+  public func pullLater(state : State.State, feed : Feeds.Feed) : async* () {
+    try ignore async { ignore await* pull(state, feed) } catch _ {};
+  };
+
+  /// Goes on with feeds that look for their end. O(feeds).
+  public func resume(state : State.State) : async* () {
+    if (Clients.size(state.hub.clients) == 0) return;
+    for (feed in state.feeds.all.values()) if (feed.isSeeking) await* pullLater(state, feed);
+  };
+
+  /// Waits until the pull under way is done, or gives up after a while. Nothing can wait for another message directly;
+  /// but replies of one canister come in the order of the calls, so a call of the same target comes back at the right time.
+  func waitForPull(feed : Feeds.Feed) : async* () {
+    if (feed.waiters >= Feeds.maxWaiters) return;
+    feed.waiters += 1;
+    try {
+      var rounds = 0;
+      while (feed.isBusy and rounds < Feeds.maxWaitRounds) {
+        rounds += 1;
+        try ignore await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(feed.cursor)) catch _ {};
+      };
+    } finally if (feed.waiters > 0) feed.waiters -= 1;
+  };
+
+  /// Reads pages until the feed's end; the result is what went wrong.
+  func pullPages(state : State.State, feed : Feeds.Feed) : async* ?Text {
+    var pages = 0;
+    var problem : ?Text = null;
+    var isLookingBack = false;
+    loop {
+      let wasSeeking = feed.isSeeking;
+      let at = if (isLookingBack and feed.cursor > 0) feed.cursor - 1 : Nat else Feeds.position(feed);
+      let page = try {
+        Feeds.page(feed, await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(at)));
+      } catch (e) {
+        let { code; text } = Calls.describe(e);
+        #err(code # ": " # Calls.shorten(text));
+      };
+      pages += 1;
+      if (not Feeds.isConfigured(state.feeds, feed)) return null;
+
+      if (feed.isSeeking) {
+        isLookingBack := false;
+        switch page {
+          case (#err(text)) {
+            if (at == feed.cursor) return ?error(feed, text);
+            // a target that refuses to look past its end
+            ignore Feeds.sought(feed, at, #refused);
+          };
+          case (#ok(page)) {
+            // a reply from before the first client joined says nothing about the end
+            if (wasSeeking and Feeds.sought(feed, at, #page page)) {
+              greetAll(state, feed);
+              if (not Feeds.hasItemsToRepeat(feed)) return null;
+            };
+          };
+        };
+        if (pages >= Feeds.maxSeekPages or feed.cursor >= Feeds.maxCursor) return ?error(feed, "its end was not found in " # debug_show (pages) # " replies");
+      } else switch page {
+        case (#err(text)) {
+          if (not isLookingBack) return ?error(feed, text);
+          // a target that refuses to look past its end has less than before
+          isLookingBack := false;
+          Feeds.startOver(feed);
+        };
+        case (#ok(page)) {
+          if (isLookingBack) {
+            isLookingBack := false;
+            if (page.items.size() > 0 or page.next != null) return problem;
+            Feeds.startOver(feed);
+          } else {
+            let next = switch (Feeds.after(at, page)) {
+              case (#ok(next)) next;
+              case (#err(text)) return ?error(feed, text);
+            };
+            let count = page.items.size();
+            if (count == 0 and next == at) {
+              if (pages > 1 or not Feeds.foundNothing(feed)) return problem;
+              isLookingBack := true;
+            } else if (next < at) {
+              // a target that has lost its items: those it has now are new
+              Feeds.startOver(feed);
+            } else {
+              feed.empty := 0;
+              if (not (await* relayItems(state, feed, page.items, page.next == null, func text = problem := ?error(feed, text)))) return problem;
+              // meanwhile the last client may have gone and a first one come
+              if (not feed.isSeeking) {
+                if (page.next != null) Feeds.moveTo(feed, next);
+                if (not Feeds.isMoreLikely(feed, count) or pages >= Feeds.maxPages) return problem;
+              };
+            };
+          };
+        };
+      };
+    };
+  };
+
+  /// Queues items for the clients that they are for; false when it stopped early because there is no room, or because the
+  /// feed is no longer what it was.
+  func relayItems(state : State.State, feed : Feeds.Feed, items : [Candid.Item], isIndexed : Bool, problem : Text -> ()) : async* Bool {
+    var queued = 0;
+    var bytes = 0;
+    var skipped = if (isIndexed) 0 else feed.ahead;
+    for (item in items.values()) {
+      if (skipped > 0) { skipped -= 1 } else {
+        if (queued > messagesPerSlice or bytes > bytesPerSlice) {
+          State.certify(state);
+          await pause();
+          queued := 0;
+          bytes := 0;
+        };
+        // meanwhile the last client may have gone and a first one come, or the configuration may have changed
+        if (feed.isSeeking) return true;
+        if (not Feeds.isConfigured(state.feeds, feed)) return false;
+        let clients = receivers(state, item);
+        let size = item.content.size();
+        switch (Hub.refusal(state.hub, clients, size, State.now())) {
+          case null {
+            Hub.sendAll(state.hub, state.settings, clients, item.content, State.now());
+            Feeds.keep(feed, item);
+            feed.items += 1;
+          };
+          case (?#tooLarge) problem("item " # debug_show (feed.cursor + feed.ahead) # " was left out: its " # debug_show (size) # " bytes are too many for " # debug_show (clients.size()) # " clients");
+          case (?#full) {
+            State.certify(state);
+            return false;
+          };
+        };
+        if (isIndexed) feed.cursor += 1 else feed.ahead += 1;
+        queued += clients.size() + 1;
+        bytes += size * clients.size();
+      };
+    };
+    State.certify(state);
+    true;
+  };
+
+  func receivers(state : State.State, item : Candid.Item) : [Clients.Client] {
+    switch (item.recipient) {
+      case (#everybody) Clients.toArray(state.hub.clients);
+      case (#client(principal)) Array.fromIter(Clients.ofPrincipal(state.hub.clients, principal));
+    };
+  };
+
+  /// The end of a feed is found: those who waited for it get the last items that were kept on the way to it.
+  func greetAll(state : State.State, feed : Feeds.Feed) {
+    for (client in Clients.toArray(state.hub.clients).values()) {
+      for (content in Feeds.greetingsOf(feed, client.key.client_principal).values()) {
+        ignore Hub.sendOrClose(state.hub, state.settings, client, content, State.now());
+      };
+    };
+    State.certify(state);
+  };
+
+  func pause() : async () {};
+
+  func error(feed : Feeds.Feed, text : Text) : Text = "feed " # Principal.toText(feed.config.target) # "." # feed.config.method # ": " # text;
+};
