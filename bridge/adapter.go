@@ -74,10 +74,11 @@ type Watcher interface {
 
 // A Pipeliner is an Adapter whose canister puts a client's messages back in
 // order. Window is how many Message calls of one client may be under way at
-// once: call n is not made before call n-Window has returned. Within the window
-// they may reach the canister in any order.
+// once: call n is not made before call n-messages has returned, nor while the
+// envelopes from the oldest call under way on would exceed so many bytes. Within
+// the window they may reach the canister in any order.
 type Pipeliner interface {
-	Window() int
+	Window() (messages, bytes int)
 }
 
 // A RefusedError says that the canister, or the network in its name, refused

@@ -218,7 +218,7 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 	case env.Sender != s.key.Principal:
 		return &CloseReason{CloseNotAllowed, fmt.Sprintf("this connection is of %s, the envelope is signed by %s", s.key.Principal, env.Sender)}
 	}
-	finish, err := s.window.enter(ctx)
+	finish, err := s.window.enter(ctx, len(raw))
 	if err != nil {
 		return &CloseReason{CloseGoingAway, "the gateway stops"}
 	}

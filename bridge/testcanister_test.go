@@ -47,7 +47,7 @@ type testCanister struct {
 	corrupt    func(*Batch) error // changes a poll's answer, or fails it
 }
 
-func (c *testCanister) Window() int { return max(1, c.window) }
+func (c *testCanister) Window() (messages, bytes int) { return max(1, c.window), 1 << 20 }
 
 func (c *testCanister) Open(_ context.Context, env Envelope) error {
 	time.Sleep(c.slowOpen)

@@ -25,6 +25,7 @@ export const canisters = [
   { source: "examples/motoko/guestbook/guestbook.mo", out: "examples/motoko/guestbook/guestbook" },
   { source: "examples/motoko/chat/chat.mo", out: "examples/motoko/chat/chat" },
   { source: "examples/motoko/ticker/ticker.mo", out: "examples/motoko/ticker/ticker" },
+  { source: "e2e/canisters/diary/diary.mo", out: "e2e/canisters/diary/diary" },
   { source: "e2e/canisters/echo/echo.mo", out: "e2e/canisters/echo/echo" },
   { source: "e2e/canisters/faulty/faulty.mo", out: "e2e/canisters/faulty/faulty" },
   { source: "e2e/canisters/target/target.mo", out: "e2e/canisters/target/target" },

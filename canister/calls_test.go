@@ -418,3 +418,47 @@ func TestCallsAfterStopAndStart(t *testing.T) {
 		t.Errorf("%d of %d calls arrived", got, messages)
 	}
 }
+
+// Targets that never answer share the places for calls so that others always find one, with whatever was configured.
+func TestStuckTargetsLeaveRoomForOthers(t *testing.T) {
+	w := newWorld(t)
+	s := settings{maxInFlight: 200}
+	const stuck = 5
+	for i := range stuck {
+		target := w.installTarget()
+		w.call(stranger, target, "hold", candid.EncodeEmpty())
+		s.routed = append(s.routed, call{method: method{target, "slow"}, tag: fmt.Sprint("Stuck", i)})
+	}
+	good := w.installTarget()
+	s.routed = append(s.routed, call{method: method{good, "put"}, tag: "Good"})
+	w.installRelay(s)
+	var conns []*conn
+	for i := range stuck {
+		conns = append(conns, w.open(client(i), 1, gateway1))
+	}
+	for i, c := range conns {
+		for n := range uint64(210) {
+			c.start(n+1, textVariant(t, fmt.Sprint("Stuck", i), "x"))
+		}
+	}
+	w.settle()
+	c := w.open(client(100), 1, gateway2)
+	for i := range 30 {
+		c.send(textVariant(t, "Good", fmt.Sprint(i)))
+	}
+	if got := len(w.texts(good, "log")); got != 30 {
+		t.Errorf("%d of 30 calls arrived", got)
+	}
+	if got := number(t, w.status(admin), "calls_in_flight"); got < 150 || got >= 200 {
+		t.Errorf("%d calls are in flight", got)
+	}
+	for _, r := range s.routed[:stuck] {
+		w.call(stranger, r.target, "release", candid.EncodeEmpty())
+	}
+	w.idle()
+	for _, r := range s.routed[:stuck] {
+		if got := len(w.texts(r.target, "log")); got != 210 {
+			t.Errorf("%d of 210 calls arrived at a target that was stuck", got)
+		}
+	}
+}

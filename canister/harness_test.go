@@ -48,6 +48,8 @@ type world struct {
 	mu    sync.Mutex
 	now   time.Time
 	count uint64
+	// onExecution, unless nil, is told of each execution of canister code, under mu.
+	onExecution func(execution.Execution)
 }
 
 // settings is the relay canister's Config; zero fields are left out.
@@ -96,6 +98,13 @@ func newWorld(t testing.TB) *world {
 			return w.now
 		},
 		DataCertificate: func(candid.Principal) ([]byte, []byte) { return []byte(certificate), nil },
+		OnExecution: func(x execution.Execution) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.onExecution != nil {
+				w.onExecution(x)
+			}
+		},
 	}
 	if os.Getenv("CANISTER_LOG") != "" {
 		opts.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))

@@ -119,11 +119,15 @@ func TestWhoMayPush(t *testing.T) {
 		t.Run(tc.who, func(t *testing.T) {
 			content := candid.EncodeText("x")
 			for name, push := range map[string]func() (uint64, string){
-				"send":      func() (uint64, string) { return w.to("send", tc.sender, candid.ClientKey{Principal: client(1), Nonce: 1}, content) },
+				"send": func() (uint64, string) {
+					return w.to("send", tc.sender, candid.ClientKey{Principal: client(1), Nonce: 1}, content)
+				},
 				"sendMany":  func() (uint64, string) { return w.pushMany(tc.sender, []candid.Principal{client(1)}, content) },
 				"broadcast": func() (uint64, string) { return w.broadcast(tc.sender, content) },
 				// of a connection that is not there
-				"close": func() (uint64, string) { return w.to("close", tc.sender, candid.ClientKey{Principal: client(1), Nonce: 5}, nil) },
+				"close": func() (uint64, string) {
+					return w.to("close", tc.sender, candid.ClientKey{Principal: client(1), Nonce: 5}, nil)
+				},
 			} {
 				reached, refusal := push()
 				isRefused := refusal == name+" is only for controllers and admins of the relay canister, and for canisters that its configuration names"

@@ -170,6 +170,7 @@ func TestLastItemsForNewcomers(t *testing.T) {
 			first := w.open(client(1), 1, gateway1)
 			during := w.open(client(2), 1, gateway2) // while the end is looked for, or after
 			w.idle()
+			w.pull(gateway1, feed)
 			w.addMany(feed, 2)
 			w.pull(gateway1, feed)
 			later := w.open(client(3), 1, gateway1)
@@ -192,6 +193,7 @@ func TestLastItemsForNewcomers(t *testing.T) {
 			w.addMany(feed, 3)
 			again := w.open(client(1), 2, gateway1)
 			w.idle()
+			w.pull(gateway1, feed)
 			if diff := cmp.Diff(feedItems(231, 236), again.texts()); diff != "" {
 				t.Error(diff)
 			}
@@ -296,7 +298,7 @@ func TestReinstalledTarget(t *testing.T) {
 						t.Fatal(text)
 					}
 				}
-				if err := w.machine.Install(context.Background(), feed.target, execution.ModeReinstall, w.code(feed.target), candid.EncodeEmpty(), controller); err != nil {
+				if err := w.machine.Install(context.Background(), feed.target, execution.ModeReinstall, readFile(t, targetModule), candid.EncodeEmpty(), controller); err != nil {
 					t.Fatal(err)
 				}
 				want := feedItems(20, 21)
@@ -320,11 +322,41 @@ func TestReinstalledTarget(t *testing.T) {
 	}
 }
 
-// code is the module of the test target.
-func (w *world) code(candid.Principal) []byte {
-	w.t.Helper()
-	return readFile(w.t, "e2e/canisters/target/target.wasm")
+// One that refuses to look beyond its end is found out too; one that only fails for a while keeps its place.
+func TestReinstalledOrFailingTarget(t *testing.T) {
+	w, feed := shapedWorld(t, feed{method: method{name: "since"}})
+	w.call(stranger, feed.target, "refuseBeyondEnd", candid.EncodeEmpty())
+	c := w.open(client(1), 1, gateway1)
+	w.idle()
+	w.addMany(feed, 20)
+	w.pull(gateway1, feed)
+
+	if err := w.machine.Stop(t.Context(), feed.target); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, refusal := w.tryPull(gateway1, feed, nil); !strings.Contains(refusal, "IC0508") {
+			t.Errorf("a stopped target: %q", refusal)
+		}
+	}
+	if err := w.machine.Start(t.Context(), feed.target); err != nil {
+		t.Fatal(err)
+	}
+	w.addMany(feed, 1)
+	w.pull(gateway1, feed)
+
+	if err := w.machine.Install(context.Background(), feed.target, execution.ModeReinstall, readFile(t, targetModule), candid.EncodeEmpty(), controller); err != nil {
+		t.Fatal(err)
+	}
+	w.call(stranger, feed.target, "refuseBeyondEnd", candid.EncodeEmpty())
+	w.addMany(feed, 3)
+	w.pull(gateway1, feed)
+	if diff := cmp.Diff(append(feedItems(0, 21), feedItems(0, 3)...), c.texts()); diff != "" {
+		t.Error(diff)
+	}
 }
+
+const targetModule = "e2e/canisters/target/target.wasm"
 
 // A long page that does not fit into a full queue is taken up where it was left, item for item.
 func TestFullQueueInsideAPage(t *testing.T) {

@@ -14,10 +14,12 @@ const markEvery = time.Second
 type acks struct {
 	timeout time.Duration
 
-	mu    sync.Mutex
-	last  uint64 // highest sequence number sent
-	acked uint64 // highest sequence number acknowledged
-	marks []mark // ascending; the first covers message acked+1
+	mu         sync.Mutex
+	last       uint64   // highest sequence number sent
+	acked      uint64   // highest sequence number acknowledged
+	marks      []mark   // ascending; the first covers message acked+1
+	services   []uint64 // sequence numbers above acked that keep-alives have, ascending
+	keepAlives uint64   // how many keep-alives were acknowledged
 }
 
 type mark struct {
@@ -27,10 +29,13 @@ type mark struct {
 
 // sent notes a message just before it is written, so that no acknowledgement
 // can come before the note.
-func (a *acks) sent(sequence uint64, at time.Time) {
+func (a *acks) sent(sequence uint64, service bool, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = sequence
+	if service {
+		a.services = append(a.services, sequence) // one for each acknowledgement, so that few wait
+	}
 	if n := len(a.marks); n == 0 || at.Sub(a.marks[n-1].at) >= markEvery {
 		a.marks = append(a.marks, mark{sequence, at})
 	}
@@ -44,6 +49,10 @@ func (a *acks) received(sequence uint64) error {
 		return fmt.Errorf("%w: message %d acknowledged, only %d were sent", ErrService, sequence, a.last)
 	}
 	a.acked = max(a.acked, sequence)
+	for len(a.services) > 0 && a.services[0] <= a.acked {
+		a.services = a.services[1:]
+		a.keepAlives++
+	}
 	if a.acked == a.last {
 		a.marks = a.marks[:0]
 		return nil
@@ -54,6 +63,13 @@ func (a *acks) received(sequence uint64) error {
 	}
 	a.marks = a.marks[:copy(a.marks, a.marks[covered:])]
 	return nil
+}
+
+// messages is how many of the acknowledged messages were the program's.
+func (a *acks) messages() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.acked - a.keepAlives
 }
 
 // deadline is when the oldest unacknowledged message is overdue, if there is one.

@@ -33,7 +33,7 @@ func TestAcksDeadline(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := acks{timeout: timeout}
 			for _, s := range tt.sent {
-				a.sent(s.sequence, at(s.seconds))
+				a.sent(s.sequence, false, at(s.seconds))
 			}
 			if err := a.received(tt.acked); err != nil {
 				t.Fatal(err)
@@ -51,7 +51,7 @@ func TestAcksDeadline(t *testing.T) {
 
 func TestAcksOfWhatWasNotSent(t *testing.T) {
 	var a acks
-	a.sent(1, time.Now())
+	a.sent(1, false, time.Now())
 	if err := a.received(2); !errors.Is(err, ErrService) {
 		t.Errorf("error %v", err)
 	}
@@ -59,8 +59,8 @@ func TestAcksOfWhatWasNotSent(t *testing.T) {
 
 func TestAcksOlderThanTheLast(t *testing.T) {
 	a := acks{timeout: time.Second}
-	a.sent(1, time.Unix(0, 0))
-	a.sent(2, time.Unix(5, 0))
+	a.sent(1, false, time.Unix(0, 0))
+	a.sent(2, false, time.Unix(5, 0))
 	for _, sequence := range []uint64{2, 1, 0} {
 		if err := a.received(sequence); err != nil {
 			t.Fatal(err)
@@ -75,9 +75,28 @@ func TestAcksMemoryIsBounded(t *testing.T) {
 	a := acks{timeout: time.Minute}
 	start := time.Now()
 	for i := range uint64(100_000) {
-		a.sent(i+1, start.Add(time.Duration(i)*time.Millisecond)) // 100 s
+		a.sent(i+1, false, start.Add(time.Duration(i)*time.Millisecond)) // 100 s
 	}
 	if len(a.marks) > 101 {
 		t.Errorf("%d marks for 100 seconds of messages", len(a.marks))
+	}
+}
+
+// Keep-alive messages have numbers too, but are not the program's.
+func TestAcksCountMessages(t *testing.T) {
+	var a acks
+	for sequence := uint64(1); sequence <= 6; sequence++ {
+		a.sent(sequence, sequence == 2 || sequence == 5, time.Unix(0, 0))
+	}
+	for _, tt := range []struct{ acked, want uint64 }{{0, 0}, {1, 1}, {2, 1}, {4, 3}, {3, 3}, {5, 3}, {6, 4}} {
+		if err := a.received(tt.acked); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.messages(); got != tt.want {
+			t.Errorf("%d acknowledged: %d messages, want %d", tt.acked, got, tt.want)
+		}
+	}
+	if len(a.services) > 0 {
+		t.Errorf("%d are remembered", len(a.services))
 	}
 }

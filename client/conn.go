@@ -93,6 +93,12 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// Acknowledged is how many of the messages that Send has taken the canister has
+// confirmed: the first so many. Acknowledgements come at the canister's own
+// interval. Once the connection has ended the number stays, and what became of
+// later messages is not known.
+func (c *Conn) Acknowledged() uint64 { return c.acks.messages() }
+
 // Send queues content, the Candid of one application value, and returns when
 // there was room for it; ctx limits the wait. Messages of one goroutine reach
 // the canister in order and once. That it was queued does not mean that the

@@ -95,7 +95,7 @@ func (c *Conn) sendKeepAlive(sequence uint64) {
 
 func (c *Conn) sendMessage(content []byte, service bool) bool {
 	c.sequence++
-	c.acks.sent(c.sequence, time.Now())
+	c.acks.sent(c.sequence, service, time.Now())
 	err := c.writeEnvelope("ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
 		ClientKey:        c.key,
 		SequenceNum:      c.sequence,

@@ -57,12 +57,15 @@ func New(client *ic.Client, identity ic.Identity, settings Settings, log *slog.L
 	}
 }
 
-// window stays below the 64 messages that the relay canister holds back, so
-// that no order of arrival makes it drop a client.
-const window = 32
+// The window stays below the 64 messages and 4 MiB that the relay canister
+// holds back, so that no order of arrival makes it drop a client.
+const (
+	windowMessages = 32
+	windowBytes    = 3 << 20
+)
 
 // Window lets several messages of a client be under way at once.
-func (a *Adapter) Window() int { return window }
+func (a *Adapter) Window() (messages, bytes int) { return windowMessages, windowBytes }
 
 // Open forwards a signed ws_open, unless the relay canister's interface is one
 // that this gateway does not know.

@@ -281,7 +281,7 @@ func (s *suite) messageTwice() {
 func (s *suite) window() {
 	size := 1
 	if p, ok := s.Adapter.(bridge.Pipeliner); ok {
-		size = p.Window()
+		size, _ = p.Window()
 	}
 	c := s.client()
 	c.open()

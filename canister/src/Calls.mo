@@ -21,6 +21,8 @@ module {
   public let maxWaitingBytes = 16_777_216;
   /// Calls open at a time, to all targets together.
   public let maxOpen = 200;
+  /// Nanoseconds after which a message of the canister to itself has not come and will not come.
+  let maxStarting : Nat64 = 60_000_000_000;
   /// How many failed calls are remembered.
   public let maxRejections = 100;
   /// Characters of a failed call's text that are remembered.
@@ -41,8 +43,9 @@ module {
     waiting : Ring.Ring<Call>;
     var waitingBytes : Nat;
     var inFlight : Nat;
-    // messages of the canister to itself that are on their way to start a call
+    // messages of the canister to itself that are on their way to start a call, and when the last one was sent
     var starting : Nat;
+    var startedAt : Nat64;
   };
 
   public type Calls = {
@@ -85,6 +88,7 @@ module {
           var waitingBytes = 0;
           var inFlight = 0;
           var starting = 0;
+          var startedAt = 0;
         };
         Map.add(calls.targets, Principal.compare, principal, target);
         target;
@@ -126,10 +130,12 @@ module {
   };
 
   /// Whether one more message should be sent to start a call; it counts until `release`. O(1).
-  public func reserve(calls : Calls, target : Target, maxInFlight : Nat) : Bool {
+  public func reserve(calls : Calls, target : Target, maxInFlight : Nat, now : Nat64) : Bool {
+    if (target.starting > 0 and now - target.startedAt > maxStarting) forgetStarting(calls, target);
     if (target.waiting.size <= target.starting) return false;
-    if (not mayOpen(calls, target, target.inFlight + target.starting, maxInFlight)) return false;
+    if (not mayOpen(calls, target.inFlight + target.starting, maxInFlight)) return false;
     target.starting += 1;
+    target.startedAt := now;
     calls.open += 1;
     true;
   };
@@ -148,7 +154,7 @@ module {
 
   /// The next call to start, which then counts as in flight until `finish`. Amortized O(1).
   public func start(calls : Calls, target : Target, maxInFlight : Nat) : ?Call {
-    if (target.waiting.size == 0 or not mayOpen(calls, target, target.inFlight, maxInFlight)) return null;
+    if (target.waiting.size == 0 or not mayOpen(calls, target.inFlight, maxInFlight)) return null;
     switch (Ring.popFront(target.waiting)) {
       case null null;
       case (?call) {
@@ -174,7 +180,7 @@ module {
     Array.filter<Target>(Array.fromIter(Map.values(calls.targets)), func t = t.waiting.size > t.starting);
   };
 
-  func mayOpen(calls : Calls, target : Target, open : Nat, maxInFlight : Nat) : Bool {
+  func mayOpen(calls : Calls, open : Nat, maxInFlight : Nat) : Bool {
     if (open >= maxInFlight) return false;
     if (open + calls.open < maxOpen) return true;
     calls.isCrowded := true;
@@ -243,6 +249,9 @@ module {
       };
     };
   };
+
+  /// Whether the target itself failed or refused, rather than the way to it. O(1).
+  public func isOfTarget({ code } : Failure) : Bool = code == "CANISTER_REJECT" or code == "IC0502" or code == "IC0503";
 
   /// O(length).
   public func shorten(text : Text) : Text {

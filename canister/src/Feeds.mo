@@ -284,8 +284,11 @@ module {
     feed.empty += 1;
     let isTime = feed.config.interval_ms == null or feed.empty >= emptyPulls;
     if (isTime) feed.empty := 0;
-    isTime and feed.cursor > 0 and not feed.isOpaque;
+    isTime and mayHaveLost(feed);
   };
+
+  /// Whether the target may have lost items before the cursor without saying so. O(1).
+  public func mayHaveLost(feed : Feed) : Bool = feed.cursor > 0 and not feed.isOpaque;
 
   // -- the last items ---------------------------------------------------------------------------------------------
 

@@ -63,32 +63,44 @@ module {
     } finally if (feed.waiters > 0) feed.waiters -= 1;
   };
 
+  /// What a question is for: the next items, or, when there seem to be none, whether the target still has those before
+  /// the cursor. One that was reinstalled has not; then it is asked from the start.
+  type Question = { #next; #before; #start };
+
   /// Reads pages until the feed's end; the result is what went wrong.
   func pullPages(state : State.State, feed : Feeds.Feed) : async* ?Text {
     var pages = 0;
     var problem : ?Text = null;
-    var isLookingBack = false;
+    var question : Question = #next;
     loop {
       let wasSeeking = feed.isSeeking;
-      let at = if (isLookingBack and feed.cursor > 0) feed.cursor - 1 : Nat else Feeds.position(feed);
-      let page = try {
-        Feeds.page(feed, await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(at)));
+      let at : Nat = switch question {
+        case (#next) Feeds.position(feed);
+        case (#before) if (feed.cursor > 0) feed.cursor - 1 else 0;
+        case (#start) 0;
+      };
+      // a page, or what went wrong and whether the target itself said so
+      let page : Answer = try {
+        switch (Feeds.page(feed, await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(at)))) {
+          case (#ok(page)) #page page;
+          case (#err(text)) #failed(text, false);
+        };
       } catch (e) {
-        let { code; text } = Calls.describe(e);
-        #err(code # ": " # Calls.shorten(text));
+        let failure = Calls.describe(e);
+        #failed(failure.code # ": " # Calls.shorten(failure.text), Calls.isOfTarget(failure));
       };
       pages += 1;
       if (not Feeds.isConfigured(state.feeds, feed)) return null;
 
       if (feed.isSeeking) {
-        isLookingBack := false;
+        question := #next;
         switch page {
-          case (#err(text)) {
-            if (at == feed.cursor) return ?error(feed, text);
+          case (#failed(text, isOfTarget)) {
+            if (at == feed.cursor or not isOfTarget) return ?error(feed, text);
             // a target that refuses to look past its end
             ignore Feeds.sought(feed, at, #refused);
           };
-          case (#ok(page)) {
+          case (#page(page)) {
             // a reply from before the first client joined says nothing about the end
             if (wasSeeking and Feeds.sought(feed, at, #page page)) {
               greetAll(state, feed);
@@ -97,44 +109,53 @@ module {
           };
         };
         if (pages >= Feeds.maxSeekPages or feed.cursor >= Feeds.maxCursor) return ?error(feed, "its end was not found in " # debug_show (pages) # " replies");
-      } else switch page {
-        case (#err(text)) {
-          if (not isLookingBack) return ?error(feed, text);
-          // a target that refuses to look past its end has less than before
-          isLookingBack := false;
-          Feeds.startOver(feed);
+      } else switch (question, page) {
+        case (#next, #failed(text, isOfTarget)) {
+          problem := ?error(feed, text);
+          if (not isOfTarget or pages > 1 or not Feeds.mayHaveLost(feed)) return problem;
+          question := #before;
         };
-        case (#ok(page)) {
-          if (isLookingBack) {
-            isLookingBack := false;
-            if (page.items.size() > 0 or page.next != null) return problem;
+        // the target refuses to look beyond its end, as it does with nothing before the cursor
+        case (#before, #failed(_, isOfTarget)) if (isOfTarget and problem != null) question := #start else return problem;
+        case (#start, #failed(_)) return problem;
+        case (#before, #page(page)) {
+          if (page.items.size() > 0 or page.next != null) return problem;
+          question := #start;
+        };
+        case (#next or #start, #page(page)) {
+          if (question == #start) {
+            // those it has now are new
+            Feeds.startOver(feed);
+            problem := null;
+            question := #next;
+          };
+          let next = switch (Feeds.after(at, page)) {
+            case (#ok(next)) next;
+            case (#err(text)) return ?error(feed, text);
+          };
+          let count = page.items.size();
+          if (count == 0 and next == at) {
+            if (pages > 1 or not Feeds.foundNothing(feed)) return problem;
+            question := #before;
+          } else if (next < at) {
+            // a target that says its next items has lost those before: what it has now is new
             Feeds.startOver(feed);
           } else {
-            let next = switch (Feeds.after(at, page)) {
-              case (#ok(next)) next;
-              case (#err(text)) return ?error(feed, text);
-            };
-            let count = page.items.size();
-            if (count == 0 and next == at) {
-              if (pages > 1 or not Feeds.foundNothing(feed)) return problem;
-              isLookingBack := true;
-            } else if (next < at) {
-              // a target that has lost its items: those it has now are new
-              Feeds.startOver(feed);
-            } else {
-              feed.empty := 0;
-              if (not (await* relayItems(state, feed, page.items, page.next == null, func text = problem := ?error(feed, text)))) return problem;
-              // meanwhile the last client may have gone and a first one come
-              if (not feed.isSeeking) {
-                if (page.next != null) Feeds.moveTo(feed, next);
-                if (not Feeds.isMoreLikely(feed, count) or pages >= Feeds.maxPages) return problem;
-              };
+            feed.empty := 0;
+            if (not (await* relayItems(state, feed, page.items, page.next == null, func text = problem := ?error(feed, text)))) return problem;
+            // meanwhile the last client may have gone and a first one come
+            if (not feed.isSeeking) {
+              if (page.next != null) Feeds.moveTo(feed, next);
+              if (not Feeds.isMoreLikely(feed, count)) return problem;
             };
           };
         };
       };
+      if (not feed.isSeeking and pages >= Feeds.maxPages) return problem;
     };
   };
+
+  type Answer = { #page : Candid.Page; #failed : (Text, Bool) };
 
   /// Queues items for the clients that they are for; false when it stopped early because there is no room, or because the
   /// feed is no longer what it was.

@@ -74,6 +74,13 @@ module {
     checkPrincipals("admins", config.admins, problem);
     checkPrincipals("gateways", gateways, problem);
     checkPrincipals("pushers", pushers, problem);
+    let targets = Array.flatten<Principal>([
+      Array.map<Types.Call, Principal>(config.calls, func c = c.target),
+      Array.map<Types.Feed, Principal>(config.feeds, func f = f.target),
+      Array.map<Types.Hook, Principal>(hooks, func h = h.target),
+      pushers,
+    ]);
+    if (contains(targets, Principal.anonymous())) problem("a target is the anonymous principal, which is anybody");
     // what follows may take time that grows with the square of the counts
     if (problems != "") return #err(problems);
 
@@ -145,12 +152,7 @@ module {
       whole;
       hooks;
       gateways;
-      targets = Array.flatten<Principal>([
-        Array.map<Types.Call, Principal>(config.calls, func c = c.target),
-        Array.map<Types.Feed, Principal>(config.feeds, func f = f.target),
-        Array.map<Types.Hook, Principal>(hooks, func h = h.target),
-        pushers,
-      ]);
+      targets;
       ackInterval = ackMs * 1_000_000;
       keepAliveTimeout = keepAliveMs * 1_000_000;
       maxMessages = Nat64.toNat(maxMessages);

@@ -22,7 +22,7 @@ module {
   /// Starts what waits for a target as far as calls may be in flight.
   public func more(state : State.State, target : Calls.Target) : async* () {
     if (Feeds.holdsUp(state.feeds, target.principal)) return;
-    while (Calls.reserve(state.calls, target, state.settings.maxCallsInFlight)) {
+    while (Calls.reserve(state.calls, target, state.settings.maxCallsInFlight, State.now())) {
       try ignore async {
         Calls.release(state.calls, target);
         while (await* next(state, target)) {};

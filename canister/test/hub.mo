@@ -87,6 +87,7 @@ for (
     ("an idle hook", { config with hooks = ?[{ target = Check.principal(1); open = null; close = null }] }, "hooks: neither open nor close"),
     ("a hook without a name", { config with hooks = ?[{ target = Check.principal(1); open = ?""; close = null }] }, "hooks: a method without a name"),
     ("an anonymous pusher", { config with pushers = ?[Check.anonymous()] }, "pushers: the anonymous principal"),
+    ("an anonymous target", { config with calls = [{ call with target = Check.anonymous() }] }, "a target is the anonymous principal"),
     ("an anonymous gateway", { config with gateways = ?[Check.anonymous()] }, "gateways: the anonymous principal"),
     ("a later version", { config with interface = ?(2 : Nat32) }, "interface: the configuration is of version 2, this relay canister knows version 1"),
   ].values()

@@ -18,8 +18,6 @@ const stricter = [
   // @dfinity/candid does not check these; the Rust and Motoko runtimes do
   /a principal of more than 29 bytes/,
   /methods of a service that are not in order/,
-  /a number of more than 32 bits/,
-  /a type number of more than 32 bits/,
 ];
 
 /** Bytes that only @dfinity/candid refuses: types of later versions of Candid, and what a bug of it makes of a name. */

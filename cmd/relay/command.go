@@ -28,7 +28,8 @@ wrong.`
 const examples = `  relay --config config.toml
   relay check --config config.toml
   relay network --config config.toml
-  relay canister config --config config.toml`
+  relay canister config --config config.toml
+  relay canister configure --config config.toml --dry-run`
 
 func newCommand() *cobra.Command {
 	var path string

@@ -110,6 +110,14 @@ export async function startRelay(t, config) {
   return relay;
 }
 
+/** Starts an embedded network alone, without canisters; its address is what it printed as "network". It ends with the test t. */
+export async function startNetwork(t) {
+  const relay = await Relay.spawn(`${heads()}\n[[route]]\ncanister = "*"\nadapter = "cdk"\n`, ["network"]);
+  t.after(() => relay.dispose());
+  await until(START_MS, () => `the network's line\n${relay.logs()}`, () => relay.printed("network"), 20);
+  return relay;
+}
+
 /** Runs relay with a configuration that should make it exit by itself. */
 export async function runToExit(t, config, ms = START_MS) {
   const relay = await Relay.spawn(config);
@@ -125,12 +133,12 @@ class Relay {
   #folder;
   #disposed = false;
 
-  static async spawn(config) {
+  static async spawn(config, command = []) {
     const relay = new Relay();
     relay.#folder = await mkdtemp(join(tmpdir(), "relay-e2e-"));
     relay.file = join(relay.#folder, "config.toml");
     await writeFile(relay.file, config);
-    relay.#process = spawn(await relayBinary(), ["--config", relay.file], {
+    relay.#process = spawn(await relayBinary(), [...command, "--config", relay.file], {
       cwd: relay.#folder,
       stdio: ["ignore", "pipe", "pipe"],
     });

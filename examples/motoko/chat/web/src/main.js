@@ -33,7 +33,7 @@ function received(message) {
     case "Joined":
       return joined(value);
     case "Left":
-      return isLeaving ? outside("") : undefined;
+      return outside("");
     case "Refused":
       return refused(value);
     default:
@@ -82,6 +82,8 @@ function heard({ id, name, text }) {
 }
 
 function refused(text) {
+  isLeaving = false;
+  show();
   if (!isInside) outside(text);
   else if (waiting.length > 0) giveBack(0, text);
   else page.error(text);
