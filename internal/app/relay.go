@@ -11,7 +11,8 @@ import (
 )
 
 // relaySettings resolves the names in a relay route. The gateway's own
-// principal is always an admin, and a gateway where those are listed.
+// principal is an admin, unless it is not trusted with that, and a gateway
+// where those are listed.
 func relaySettings(r *config.Relay, named map[string]candid.Principal, gateway candid.Principal) (relay.Settings, error) {
 	s := relay.Settings{
 		AckInterval:      time.Duration(r.AckInterval),
@@ -36,7 +37,11 @@ func relaySettings(r *config.Relay, named map[string]candid.Principal, gateway c
 	if s.Pushers, err = principals("pushers", r.Pushers, named); err != nil {
 		return s, err
 	}
-	if s.Admins, err = principals("admins", append(slices.Clone(r.Admins), gateway.String()), nil); err != nil {
+	admins := slices.Clone(r.Admins)
+	if !r.UntrustedGateway {
+		admins = append(admins, gateway.String())
+	}
+	if s.Admins, err = principals("admins", admins, nil); err != nil {
 		return s, err
 	}
 	if len(r.Gateways) > 0 {

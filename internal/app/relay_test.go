@@ -57,6 +57,11 @@ func TestRelaySettings(t *testing.T) {
 		MaxMessages:      7,
 		MaxCallsInFlight: 8,
 	}
+	untrusted := *route
+	untrusted.UntrustedGateway = true
+	if got, err := relaySettings(&untrusted, named, gateway); err != nil || len(got.Admins) != 1 || got.Admins[0] != other || len(got.Gateways) != 2 {
+		t.Errorf("with an untrusted gateway: admins %v, gateways %v, %v", got.Admins, got.Gateways, err)
+	}
 	got, err := relaySettings(route, named, gateway)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)

@@ -17,6 +17,9 @@ type Relay struct {
 	Admins   []string `toml:"admins"`   // principals
 	Gateways []string `toml:"gateways"` // principals; none for any gateway
 
+	// UntrustedGateway keeps the gateway's own principal out of the admins.
+	UntrustedGateway bool `toml:"untrusted_gateway"`
+
 	AckInterval      Duration `toml:"ack_interval"`
 	KeepAliveTimeout Duration `toml:"keep_alive_timeout"`
 	WatchInterval    Duration `toml:"watch_interval"` // the gateway's own, Load fills in its default
