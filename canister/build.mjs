@@ -5,10 +5,12 @@
 //
 // The output depends only on the sources and on the version of `motoko`, which package.json pins.
 
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const require = createRequire(import.meta.url);
@@ -71,8 +73,8 @@ function build({ source, deployed }) {
 }
 
 // Each canister is compiled in a process of its own: the compiler numbers what it compiles, and a second module in the
-// same process would depend on the first.
-function main(args) {
+// same process would depend on the first. As many compile at a time as there are processors.
+async function main(args) {
   const only = args.indexOf("--only");
   if (only >= 0) {
     try {
@@ -84,12 +86,17 @@ function main(args) {
     }
   }
   const check = args.includes("--check");
-  const stale = canisters.filter(({ out }) => {
-    const child = spawnSync(process.execPath, [script, "--only", out, ...args], { stdio: "inherit" });
-    return child.status !== 0;
-  });
+  const waiting = canisters.map(({ out }) => out);
+  const stale = [];
+  const work = async () => {
+    for (let out; (out = waiting.shift()); ) {
+      const [code] = await once(spawn(process.execPath, [script, "--only", out, ...args], { stdio: "inherit" }), "close");
+      if (code !== 0) stale.push(out);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
   if (stale.length > 0) {
-    console.error(check ? 'Run "make canister" and commit the result.' : `Not built: ${stale.map(({ out }) => out).join(", ")}`);
+    console.error(check ? 'Run "make canister" and commit the result.' : `Not built: ${stale.join(", ")}`);
     return 1;
   }
   if (check) console.log(`${canisters.length} modules are what their sources give`);
@@ -118,4 +125,4 @@ function committed(file) {
   }
 }
 
-if (process.argv[1] === script) process.exitCode = main(process.argv.slice(2));
+if (process.argv[1] === script) process.exitCode = await main(process.argv.slice(2));

@@ -4,6 +4,7 @@ package canister_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,13 +66,11 @@ func (c *cost) cycles() uint64 {
 // measure adds up what the relay canister executes for f, until all is quiet again.
 func (w *world) measure(f func()) cost {
 	w.t.Helper()
+	var mu sync.Mutex // queries tell beside updates
 	var c cost
-	observe := func(f func(execution.Execution)) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.onExecution = f
-	}
-	observe(func(x execution.Execution) {
+	w.observe(func(x execution.Execution) {
+		mu.Lock()
+		defer mu.Unlock()
 		// idle makes calls as a stranger and asks for the status.
 		if x.Canister == w.relay && x.Caller != stranger && x.Method != "relay_status" {
 			c.add(w.relay, x)
@@ -80,7 +79,9 @@ func (w *world) measure(f func()) cost {
 	f()
 	w.idle()
 	w.settle()
-	observe(nil)
+	w.observe(nil)
+	mu.Lock()
+	defer mu.Unlock()
 	return c
 }
 
@@ -113,7 +114,7 @@ func newStage(t testing.TB, clients int, queued uint64, s settings) *stage {
 	w.idle()
 	w.deliver()
 	for w.waiting() < queued {
-		if _, text := w.world.broadcast(admin, content); text != "" {
+		if _, text := w.broadcast(admin, content); text != "" {
 			t.Fatal(text)
 		}
 	}
@@ -195,7 +196,7 @@ func (w *stage) sendOne(int) {
 }
 
 func (w *stage) sendAll(int) {
-	if reached, text := w.world.broadcast(admin, content); reached != uint64(len(w.conns)) {
+	if reached, text := w.broadcast(admin, content); reached != uint64(len(w.conns)) {
 		w.t.Fatal(text)
 	}
 }

@@ -175,10 +175,12 @@ func TestPullsCoalesce(t *testing.T) {
 	c := w.open(client(1), 1, gateway1)
 	w.idle()
 	w.addMany(feed, 5)
+	release := w.hold()
 	var pulls []<-chan execution.Result
 	for range 50 {
 		pulls = append(pulls, w.startPull(gateway1, feed, nil))
 	}
+	release()
 	for _, p := range pulls {
 		if _, text := w.pulled(p); text != "" {
 			t.Fatal(text)

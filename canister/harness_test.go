@@ -48,7 +48,7 @@ type world struct {
 	mu    sync.Mutex
 	now   time.Time
 	count uint64
-	// onExecution, unless nil, is told of each execution of canister code, under mu.
+	// onExecution, unless nil, is told of each execution of canister code.
 	onExecution func(execution.Execution)
 }
 
@@ -100,9 +100,10 @@ func newWorld(t testing.TB) *world {
 		DataCertificate: func(candid.Principal) ([]byte, []byte) { return []byte(certificate), nil },
 		OnExecution: func(x execution.Execution) {
 			w.mu.Lock()
-			defer w.mu.Unlock()
-			if w.onExecution != nil {
-				w.onExecution(x)
+			f := w.onExecution
+			w.mu.Unlock()
+			if f != nil {
+				f(x)
 			}
 		},
 	}
@@ -116,6 +117,26 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	return w
+}
+
+// observe has f told of each execution of canister code from now on; nil: nobody.
+func (w *world) observe(f func(execution.Execution)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onExecution = f
+}
+
+// hold makes the next execution last until release is called, so that what is
+// submitted meanwhile comes all at once.
+func (w *world) hold() (release func()) {
+	released := make(chan struct{})
+	w.observe(func(execution.Execution) { <-released })
+	release = sync.OnceFunc(func() {
+		w.observe(nil)
+		close(released)
+	})
+	w.t.Cleanup(release)
+	return release
 }
 
 // newRelay is a world with a relay canister that uses the settings.
@@ -264,11 +285,6 @@ func (f feed) value() candid.Fields {
 		"last": optional(f.last), "interval_ms": optional(f.intervalMs),
 	}
 }
-
-var methodType = candid.RecordOf(
-	candid.Field{Label: "target", Type: candid.PrincipalType},
-	candid.Field{Label: "method", Type: candid.TextType},
-)
 
 func optionalText(s string) any {
 	if s == "" {

@@ -536,4 +536,7 @@ func TestRetryable(t *testing.T) {
 	}
 	equal(t, (&RejectError{Code: 2}).Transient(), true)
 	equal(t, (&RejectError{Code: 5}).Transient(), false)
+	for code, stopped := range map[string]bool{"IC0508": true, "IC0509": true, "IC0503": false, "": false} {
+		equal(t, (&RejectError{Code: 5, ErrorCode: code}).Stopped(), stopped)
+	}
 }

@@ -30,6 +30,11 @@ func (e *RejectError) Error() string {
 // (SYS_TRANSIENT). A new request may succeed later; this one will not.
 func (e *RejectError) Transient() bool { return e.Code == 2 }
 
+// Stopped reports whether the canister is stopped or being stopped, as it is
+// for a moment when it is upgraded. Where that is not certified, the request
+// has not become part of the state: the same one may succeed later.
+func (e *RejectError) Stopped() bool { return e.ErrorCode == "IC0508" || e.ErrorCode == "IC0509" }
+
 // HTTPError is an answer with an HTTP status that carries no reply.
 type HTTPError struct {
 	Status     int

@@ -74,14 +74,17 @@ func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelop
 
 // mayPass reports whether the same envelope may get another answer: the
 // network was not reached, or it refused for the moment without having taken
-// the envelope in.
+// the envelope in, for instance because the canister is being upgraded.
 func mayPass(err error) bool {
 	var reject *ic.RejectError
 	if errors.As(err, &reject) {
-		return reject.Transient() && !reject.Certified
+		return passes(reject) && !reject.Certified
 	}
 	return ic.Retryable(err)
 }
+
+// passes reports whether the cause of a reject passes.
+func passes(reject *ic.RejectError) bool { return reject.Transient() || reject.Stopped() }
 
 // failure sorts an error into the two kinds of bridge.Adapter. A reject whose
 // cause passes, or that says that nothing is known, is no refusal: the same
@@ -90,7 +93,7 @@ func failure(method string, err error) error {
 	var reject *ic.RejectError
 	var status *ic.HTTPError
 	switch {
-	case errors.As(err, &reject) && !reject.Transient() && reject.Code != rejectUnknown:
+	case errors.As(err, &reject) && !passes(reject) && reject.Code != rejectUnknown:
 		return &bridge.RefusedError{Text: reject.Text}
 	case errors.As(err, &status) && !ic.Retryable(err):
 		return bridge.Refused("the network does not take %s: %v", method, status)
@@ -124,18 +127,24 @@ func readResult(method string, reply []byte) error {
 	return nil
 }
 
-// Close calls ws_close in the gateway's name. That the canister does not know
-// the client (any more) is what Close is for.
+// Close calls ws_close in the gateway's name, again while the canister is
+// stopped: after an upgrade it would still count the client. That the canister
+// does not know the client (any more) is what Close is for.
 func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
-	reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
-	if err != nil {
-		return failure("ws_close", err)
+	for wait := firstWait; ; wait = min(2*wait, longWait) {
+		reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
+		if err == nil {
+			err = readResult("ws_close", reply)
+			if _, refused := bridge.RefusalText(err); refused {
+				return nil
+			}
+			return err
+		}
+		var reject *ic.RejectError
+		if !errors.As(err, &reject) || !reject.Stopped() || sleep(ctx, wait) != nil {
+			return failure("ws_close", err)
+		}
 	}
-	err = readResult("ws_close", reply)
-	if _, refused := bridge.RefusalText(err); refused {
-		return nil
-	}
-	return err
 }
 
 // Poll queries ws_get_messages in the gateway's name.

@@ -1,13 +1,17 @@
 package cdk
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/bridge/adaptertest"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/testnet"
 )
 
@@ -29,6 +33,8 @@ func TestConformance(t *testing.T) {
 			Unrelated:   New(network.Client, testnet.Identity(t)),
 			Unreachable: New(network.DeadClient(), identity),
 			Missing:     candid.Principal("\x00\x00\x00\x00\x00\x00\xff\xff\x01\x01"),
+			Stop:        func(ctx context.Context) error { return network.Machine().Stop(ctx, canister) },
+			Start:       func(ctx context.Context) error { return network.Machine().Start(ctx, canister) },
 			Content: func(n int) []byte {
 				raw, err := candid.NewBuilder().Add(message, candid.Fields{"text": fmt.Sprint(n)}).Bytes()
 				if err != nil {
@@ -38,4 +44,36 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// What a reject means: whether the same envelope may be submitted again, and
+// whether the client is told that it was refused.
+func TestRejects(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		reject         ic.RejectError
+		again, refused bool
+	}{
+		{"overloaded", ic.RejectError{Code: 2, ErrorCode: "IC0201"}, true, false},
+		{"overloaded, certified", ic.RejectError{Code: 2, ErrorCode: "IC0201", Certified: true}, false, false},
+		{"stopped", ic.RejectError{Code: 5, ErrorCode: "IC0508"}, true, false},
+		{"stopping", ic.RejectError{Code: 5, ErrorCode: "IC0509"}, true, false},
+		{"stopping when its turn came", ic.RejectError{Code: 5, ErrorCode: "IC0509", Certified: true}, false, false},
+		{"trapped", ic.RejectError{Code: 5, ErrorCode: "IC0503", Certified: true}, false, true},
+		{"no such canister", ic.RejectError{Code: 3, ErrorCode: "IC0301"}, false, true},
+		{"nothing is known", ic.RejectError{Code: 6, Certified: true}, false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := fmt.Errorf("call: %w", &tc.reject)
+			if got := mayPass(err); got != tc.again {
+				t.Errorf("submitted again: %v", got)
+			}
+			if _, refused := bridge.RefusalText(failure("ws_message", err)); refused != tc.refused {
+				t.Errorf("refused: %v", refused)
+			}
+			if !errors.As(failure("ws_message", err), new(*ic.RejectError)) && !tc.refused {
+				t.Error("the log would not say why")
+			}
+		})
+	}
 }

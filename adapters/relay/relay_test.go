@@ -78,6 +78,8 @@ func TestConformance(t *testing.T) {
 			Unrelated:   New(s.Client, testnet.Identity(t), s.settings, slog.New(slog.DiscardHandler)),
 			Unreachable: New(s.DeadClient(), s.gateway, s.settings, slog.New(slog.DiscardHandler)),
 			Missing:     candid.Principal("\x00\x00\x00\x00\x00\x00\xff\xff\x01\x01"),
+			Stop:        func(ctx context.Context) error { return s.Machine().Stop(ctx, s.relay) },
+			Start:       func(ctx context.Context) error { return s.Machine().Start(ctx, s.relay) },
 			Content:     func(n int) []byte { return entry(t, "somebody", fmt.Sprint(n)) },
 		}
 	})

@@ -30,7 +30,7 @@ func (a *Adapter) Version(ctx context.Context, canister candid.Principal) (Versi
 	case errors.As(err, &reject) && hasNoMethod(reject):
 		return Version{}, bridge.Refused("canister %s has no method relay_version, so it is no relay canister, or one that is older than this gateway, "+
 			"which speaks version %d of its interface: upgrade it to the one that `relay canister wasm` writes", canister, Interface)
-	case errors.As(err, &reject) && !reject.Transient():
+	case errors.As(err, &reject) && !reject.Transient() && !reject.Stopped():
 		return Version{}, &bridge.RefusedError{Text: reject.Text}
 	case errors.As(err, &status) && !ic.Retryable(err):
 		return Version{}, bridge.Refused("the network does not take relay_version: %v", status)

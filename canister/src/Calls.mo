@@ -224,30 +224,39 @@ module {
 
   public type Failure = { code : Text; text : Text };
 
-  /// The code of a call that was not sent: too many calls are under way, or the cycles do not suffice.
+  /// The code of a call that was not sent: too many calls are under way, the cycles do not suffice, or the canister stops.
   public let notStarted = "NOT_STARTED";
 
-  /// What is known of a failed call: the IC's error code, or the kind of the failure, and a text. The runtime reports
-  /// every reject of a call with raw arguments alike, but the IC puts its error code in front of its own texts. O(length).
+  /// What is known of a failed call: the IC's error code, or the kind of the failure, and a text. A call with raw arguments
+  /// is made by a message of the canister to itself, which reports every reject of the target alike; but the IC puts its
+  /// error code in front of its own texts. When that message itself was refused because the canister stops, nothing was
+  /// sent. O(length).
   public func describe(error : Error) : Failure {
     let text = Error.message(error);
     switch (Error.code(error)) {
       case (#call_error _) ({ code = notStarted; text = if (text == "") "the call could not be started" else text });
+      case (#canister_reject) split(text);
       case _ {
-        let chars = text.chars();
-        var code = "";
-        for (wanted in "IC0000: ".chars()) {
-          switch (chars.next()) {
-            case (?c) {
-              if (c != wanted and not (wanted == '0' and c >= '0' and c <= '9')) return { code = "CANISTER_REJECT"; text };
-              if (c != ':' and c != ' ') code #= Text.fromChar(c);
-            };
-            case null return { code = "CANISTER_REJECT"; text };
-          };
-        };
-        { code; text = Text.fromIter(chars) };
+        let failure = split(text);
+        if (failure.code == "IC0508" or failure.code == "IC0509") ({ code = notStarted; text }) else failure;
       };
     };
+  };
+
+  /// The IC's error code in front of a text, and the rest of it.
+  func split(text : Text) : Failure {
+    let chars = text.chars();
+    var code = "";
+    for (wanted in "IC0000: ".chars()) {
+      switch (chars.next()) {
+        case (?c) {
+          if (c != wanted and not (wanted == '0' and c >= '0' and c <= '9')) return { code = "CANISTER_REJECT"; text };
+          if (c != ':' and c != ' ') code #= Text.fromChar(c);
+        };
+        case null return { code = "CANISTER_REJECT"; text };
+      };
+    };
+    { code; text = Text.fromIter(chars) };
   };
 
   /// Whether the target itself failed or refused, rather than the way to it. O(1).

@@ -11,7 +11,7 @@ const { Principal } = require("@dfinity/principal");
 
 const pageCount = 300;
 const tupleCount = 300;
-const mutationCount = Number(process.env.CANDID_MUTATIONS ?? 4000);
+const mutationCount = Number(process.env.CANDID_MUTATIONS ?? 3000);
 const mutationSeed = Number(process.env.CANDID_SEED ?? 1);
 
 /** mulberry32 */
