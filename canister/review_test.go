@@ -1,6 +1,7 @@
 package canister_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"testing"
@@ -58,4 +59,160 @@ func TestReviewStopKeepsWhatWaits(t *testing.T) {
 	for _, r := range list(t, w.status(admin), "rejections") {
 		t.Log(text(t, r, "code"), text(t, r, "text"))
 	}
+}
+
+// during has messages submitted to the relay canister while the n-th execution of a target's method runs: they come before its
+// reply. The result says whether that has happened, and ends the waiting for it.
+func (w *world) during(target candid.Principal, method string, n int, messages func(submit func(sender candid.Principal, method string, arg []byte))) (happened func() bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	count, has := 0, false
+	w.onExecution = func(x execution.Execution) {
+		if x.Canister != target || x.Method != method {
+			return
+		}
+		if count++; count != n {
+			return
+		}
+		has = true
+		messages(func(sender candid.Principal, method string, arg []byte) {
+			w.count++
+			id := sha256.Sum256(fmt.Appendf(nil, "%d", w.count))
+			in := execution.Ingress{ID: id, Sender: sender, Canister: w.relay, Method: method, Arg: arg}
+			if err := w.machine.Submit(in, func(execution.Result) {}); err != nil {
+				w.t.Error(err)
+			}
+		})
+	}
+	return func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.onExecution = nil
+		return has
+	}
+}
+
+// A first client that leaves while the end is looked for, and another first one: whatever was asked for the one says nothing
+// to the other, and the feed goes on for those who come.
+func TestReviewSeekingAnew(t *testing.T) {
+	for _, name := range []string{"countedSince", "pageAt", "pageAtOrThere"} {
+		for _, last := range []uint64{0, 3} {
+			for question := 1; question <= 20; question++ {
+				w, feed := shapedWorld(t, feed{method: method{name: name}, last: last})
+				w.setPage(feed, 10)
+				w.addMany(feed, 120)
+				// A number that is out of the question closes the client.
+				came := w.during(feed.target, feed.name, question, func(submit func(candid.Principal, string, []byte)) {
+					key := candid.ClientKey{Principal: client(1), Nonce: 1}
+					submit(client(1), "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{ClientKey: key, SequenceNum: 1_000}))
+					submit(client(1), "ws_open", candid.EncodeOpenArgs(2, gateway1))
+				})
+				w.open(client(1), 1, gateway1)
+				w.idle()
+				if !came() {
+					break // its end is found with fewer questions
+				}
+				again := &conn{w: w, key: candid.ClientKey{Principal: client(1), Nonce: 2}, gateway: gateway1}
+				w.pull(gateway1, feed) // the last items, if any
+				w.addMany(feed, 2)
+				w.pull(gateway1, feed)
+				if diff := cmp.Diff(feedItems(120-int(last), 122), again.texts()); diff != "" { //nolint:gosec // small
+					t.Errorf("%s, last %d, question %d: %s%v", name, last, question, diff, w.status(admin).Field("feeds"))
+				}
+			}
+		}
+	}
+}
+
+// A feed that is configured while many are connected gives them its last items, in several messages of the canister.
+func TestReviewManyGetTheLastItems(t *testing.T) {
+	for _, name := range []string{"since", "pageAt"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			f := feed{method: method{w.installTarget(), name}, last: 300}
+			w.setPage(f.method, 300)
+			w.addMany(f.method, 400)
+			w.installRelay(settings{})
+			const clients = 20
+			var conns []*conn
+			for n := range clients {
+				conns = append(conns, w.open(client(n), 1, gateway1))
+			}
+			var largest uint64
+			w.mu.Lock()
+			w.onExecution = func(x execution.Execution) { largest = max(largest, x.Instructions) }
+			w.mu.Unlock()
+			if text := w.refusal(w.call(admin, w.relay, "relay_configure", settings{shaped: []feed{f}}.argument(t))); text != "" {
+				t.Fatal(text)
+			}
+			w.idle()
+			w.pull(gateway1, f.method)
+			w.mu.Lock()
+			w.onExecution = nil
+			w.mu.Unlock()
+			if largest > 1_000_000_000 { // 6,000 messages at once would take twice as much
+				t.Errorf("%d instructions in one message", largest)
+			}
+			for _, c := range []*conn{conns[0], conns[clients-1], w.open(client(clients), 1, gateway2)} {
+				if diff := cmp.Diff(feedItems(100, 400), c.texts()); diff != "" {
+					t.Errorf("%s: %s", c.key, diff)
+				}
+			}
+		})
+	}
+}
+
+// Pulls of a feed whose end cannot be found do not hold up the calls of its target, however many there are.
+func TestReviewPullsDoNotHoldUpCalls(t *testing.T) {
+	w := newWorld(t)
+	feed := method{w.installFile("e2e/canisters/faulty/faulty.wasm"), "trapSince"}
+	w.installRelay(settings{calls: []method{{feed.target, "accept"}}, feeds: []method{feed}})
+	c := w.open(client(1), 1, gateway1)
+	w.idle()
+	pulls, arrived := 0, 0 // pulls begun, and how many it were when the call arrived
+	arg := w.pullArgument(feed)
+	w.mu.Lock()
+	w.onExecution = func(x execution.Execution) {
+		switch {
+		case x.Canister == feed.target && x.Method == "accept":
+			arrived = pulls
+		case x.Canister == feed.target && x.Method == "trapSince" && pulls < 50:
+			pulls++
+			w.count++
+			in := execution.Ingress{ID: sha256.Sum256(fmt.Appendf(nil, "%d", w.count)), Sender: gateway1, Canister: w.relay, Method: "relay_pull", Arg: arg}
+			// two, because one waits for the pull that is under way
+			if err := w.machine.Submit(in, func(execution.Result) {}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	w.mu.Unlock()
+	w.startPull(gateway1, feed, nil)
+	for range 3 {
+		w.start(gateway1, w.relay, "relay_pull", arg)
+	}
+	c.send(candid.EncodeText("x"))
+	w.idle()
+	for range 200 {
+		w.settle()
+	}
+	w.mu.Lock()
+	w.onExecution = nil
+	w.mu.Unlock()
+	t.Log(pulls, arrived)
+	if arrived > 25 {
+		t.Errorf("the call arrived after %d pulls", arrived)
+	}
+}
+
+func (w *world) pullArgument(feed method) []byte {
+	w.t.Helper()
+	arg, err := candid.NewBuilder().Add(candid.RecordOf(
+		candid.Field{Label: "target", Type: candid.PrincipalType},
+		candid.Field{Label: "method", Type: candid.TextType},
+	), candid.Fields{"target": feed.target, "method": feed.name}).Bytes()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return arg
 }

@@ -7,6 +7,7 @@
 /// are kept for newcomers where the configuration says so.
 
 import Array "mo:core/Array";
+import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
@@ -52,6 +53,8 @@ module {
     // the last items that were relayed, oldest first
     recent : Ring.Ring<Candid.Item>;
     var recentBytes : Nat;
+    // the last items of a feed with `next` that those who waited for its end are to get
+    var waiting : [Candid.Item];
     // a pull is under way
     var isBusy : Bool;
     // a pull was asked for that has not begun
@@ -85,7 +88,10 @@ module {
       func config = switch (find(feeds, config.target, config.method)) {
         case (?feed) {
           // what is kept was made for other clients, or with another tag
-          if (feed.config.tag != config.tag or feed.config.recipient != config.recipient) forgetRecent(feed);
+          if (feed.config.tag != config.tag or feed.config.recipient != config.recipient) {
+            forgetRecent(feed);
+            feed.waiting := [];
+          };
           feed.config := config;
           trim(feed);
           feed;
@@ -110,6 +116,7 @@ module {
       var seek = newSeek;
       recent = Ring.empty();
       var recentBytes = 0;
+      var waiting = [];
       var isBusy = false;
       var isWanted = false;
       var waiters = 0;
@@ -138,9 +145,9 @@ module {
       feed.isSeeking := true;
       feed.seek := if (feed.cursor > 0 and not feed.isOpaque) #back else newSeek;
       feed.lastError := null;
-      feed.ahead := 0;
       // a target without indices is read on from the cursor, so what is kept stays the last
-      if (not feed.isOpaque) forgetRecent(feed);
+      if (feed.isOpaque) sentWaiting(feed) else forgetRecent(feed);
+      feed.ahead := 0;
     };
   };
 
@@ -260,17 +267,25 @@ module {
   };
 
   /// The end is found. Those who wait for it get the last items too: by index they lie before the cursor and are relayed
-  /// again, others have been kept on the way.
+  /// again, others have been kept on the way, and are kept again as they are relayed.
   func done(feed : Feed, end : Nat) : Bool {
     feed.isSeeking := false;
     feed.seek := newSeek;
     let last = wanted(feed);
     feed.cursor := if (feed.isOpaque) end else if (end > last) end - last : Nat else 0;
+    feed.waiting := Iter.toArray(Ring.values(feed.recent));
+    feed.ahead := 0;
+    forgetRecent(feed);
     true;
   };
 
-  /// Whether those who waited for the end get items from before it by the next pages. O(1).
-  public func hasItemsToRepeat(feed : Feed) : Bool = wantsRecent(feed) and not feed.isOpaque;
+  /// All of the items that waited for the end have been relayed, or nobody is left whom they are for. O(items).
+  public func sentWaiting(feed : Feed) {
+    let left = Array.sliceToArray<Candid.Item>(feed.waiting, feed.ahead, feed.waiting.size());
+    feed.waiting := [];
+    feed.ahead := 0;
+    for (item in left.values()) keep(feed, item);
+  };
 
   /// Whether more is to be expected after a page of `count` items. O(1).
   public func isMoreLikely(feed : Feed, count : Nat) : Bool {
@@ -307,13 +322,6 @@ module {
     List.toArray(contents);
   };
 
-  /// The same of one feed.
-  public func greetingsOf(feed : Feed, client : Principal) : [Blob] {
-    let contents = List.empty<Blob>();
-    addGreetings(feed, client, contents);
-    List.toArray(contents);
-  };
-
   func addGreetings(feed : Feed, client : Principal, contents : List.List<Blob>) {
     for (item in Ring.values(feed.recent)) {
       switch (item.recipient) {
@@ -325,7 +333,8 @@ module {
 
   func wanted(feed : Feed) : Nat = switch (feed.config.last) { case (?n) Nat64.toNat(n); case null 0 };
 
-  func wantsRecent(feed : Feed) : Bool = wanted(feed) > 0;
+  /// Whether newcomers get the last items. O(1).
+  public func wantsRecent(feed : Feed) : Bool = wanted(feed) > 0;
 
   func keepAll(feed : Feed, found : Found) {
     switch found {

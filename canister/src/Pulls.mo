@@ -23,13 +23,20 @@ module {
     feed.isWanted := true;
     if (feed.isBusy) { await* waitForPull(feed) } else {
       feed.isBusy := true;
-      feed.lastError := null;
+      var isDone = false;
       try {
-        while (feed.isWanted and feed.lastError == null) {
+        var problem : ?Text = null;
+        while (feed.isWanted and problem == null) {
           feed.isWanted := false;
-          feed.lastError := await* pullPages(state, feed);
+          problem := await* pullPages(state, feed);
+          feed.lastError := problem;
         };
-      } finally feed.isBusy := false;
+        isDone := true;
+      } finally {
+        feed.isBusy := false;
+        // what it trapped on may come again; calls must not wait for that
+        if (not isDone) feed.lastError := ?error(feed, "its reply was too much");
+      };
       await* Work.more(state, Calls.target(state.calls, feed.config.target));
     };
     switch (feed.lastError) {
@@ -43,10 +50,10 @@ module {
     try ignore async { ignore await* pull(state, feed) } catch _ {};
   };
 
-  /// Goes on with feeds that look for their end. O(feeds).
+  /// Goes on with feeds that look for their end, or have found it and had no room for the last items. O(feeds).
   public func resume(state : State.State) : async* () {
     if (Clients.size(state.hub.clients) == 0) return;
-    for (feed in state.feeds.all.values()) if (feed.isSeeking) await* pullLater(state, feed);
+    for (feed in state.feeds.all.values()) if (feed.isSeeking or feed.waiting.size() > 0) await* pullLater(state, feed);
   };
 
   /// Waits until the pull under way is done, or gives up after a while. Nothing can wait for another message directly;
@@ -73,6 +80,10 @@ module {
     var problem : ?Text = null;
     var question : Question = #next;
     loop {
+      if (not feed.isSeeking and feed.waiting.size() > 0) {
+        if (not (await* relayItems(state, feed, feed.waiting, false, func text = problem := ?error(feed, text)))) return problem;
+        if (not feed.isSeeking) Feeds.sentWaiting(feed);
+      };
       let wasSeeking = feed.isSeeking;
       let at : Nat = switch question {
         case (#next) Feeds.position(feed);
@@ -98,17 +109,14 @@ module {
           case (#failed(text, isOfTarget)) {
             if (at == feed.cursor or not isOfTarget) return ?error(feed, text);
             // a target that refuses to look past its end
-            ignore Feeds.sought(feed, at, #refused);
+            if (at == Feeds.position(feed)) ignore Feeds.sought(feed, at, #refused);
           };
           case (#page(page)) {
-            // a reply from before the first client joined says nothing about the end
-            if (wasSeeking and Feeds.sought(feed, at, #page page)) {
-              greetAll(state, feed);
-              if (not Feeds.hasItemsToRepeat(feed)) return null;
-            };
+            // a reply from before the first client joined says nothing about the end, nor one to what is not asked any more
+            if (wasSeeking and at == Feeds.position(feed) and Feeds.sought(feed, at, #page page) and not Feeds.wantsRecent(feed)) return null;
           };
         };
-        if (pages >= Feeds.maxSeekPages or feed.cursor >= Feeds.maxCursor) return ?error(feed, "its end was not found in " # debug_show (pages) # " replies");
+        if (feed.isSeeking and (pages >= Feeds.maxSeekPages or feed.cursor >= Feeds.maxCursor)) return ?error(feed, "its end was not found in " # debug_show (pages) # " replies");
       } else switch (question, page) {
         case (#next, #failed(text, isOfTarget)) {
           problem := ?error(feed, text);
@@ -202,16 +210,6 @@ module {
       case (#everybody) Clients.toArray(state.hub.clients);
       case (#client(principal)) Array.fromIter(Clients.ofPrincipal(state.hub.clients, principal));
     };
-  };
-
-  /// The end of a feed is found: those who waited for it get the last items that were kept on the way to it.
-  func greetAll(state : State.State, feed : Feeds.Feed) {
-    for (client in Clients.toArray(state.hub.clients).values()) {
-      for (content in Feeds.greetingsOf(feed, client.key.client_principal).values()) {
-        ignore Hub.sendOrClose(state.hub, state.settings, client, content, State.now());
-      };
-    };
-    State.certify(state);
   };
 
   func pause() : async () {};

@@ -178,6 +178,7 @@ hostile("a length of 70 bits", "DIDL\ff\ff\ff\ff\ff\ff\ff\ff\ff\7f", "more than 
 hostile("a length of eleven bytes", "DIDL\80\80\80\80\80\80\80\80\80\80\00\00", "more than 32 bits");
 hostile("a length that never ends", ofNat8s([didl, Array.repeat<Nat8>(0x80, 1_000)]), "more than 32 bits");
 hostile("a type number of eleven bytes", "DIDL\00\01\ff\ff\ff\ff\ff\ff\ff\ff\ff\ff\7f", "more than 32 bits");
+hostile("a type number that ends early", "DIDL\00\01\ff", "it ends too early");
 hostile("a type number of 33 bits", "DIDL\00\01\80\80\80\80\10", "more than 32 bits");
 hostile("2^32 arguments", "DIDL\00\ff\ff\ff\ff\0f\7f\7f", "it ends too early");
 hostile("a type that does not exist", "DIDL\01\6d\05\01\00\00", "a type that does not exist");
@@ -207,6 +208,7 @@ hostile("a type from the future that is too long", "DIDL\01\60\ff\ff\ff\ff\0f\00
 hostile("a type from the future with a reference", "DIDL\01\60\00\01\00\00\01", "opaque reference");
 hostile("a vec of 2^32 texts", "DIDL\01\6d\71\01\00\ff\ff\ff\ff\0f", "it ends too early");
 hostile("a vec of 2^32 nat64", "DIDL\01\6d\78\01\00\ff\ff\ff\ff\0f", "it ends too early");
+hostile("a vec of 3 nat64 in 20 bytes", "DIDL\01\6d\78\01\00\0301234567890123456789", "it ends too early");
 hostile("2^32 bools inside", "DIDL\02\6d\01\6d\7e\01\00\01\ff\ff\ff\ff\0f", "it ends too early");
 hostile("2^32 nulls inside", "DIDL\02\6d\01\6d\7f\01\00\01\ff\ff\ff\ff\0f", "too many values for its size");
 hostile("2^32 reserved inside", "DIDL\02\6d\01\6d\70\01\00\01\ff\ff\ff\ff\0f", "too many values for its size");

@@ -153,7 +153,10 @@ for (knowsItsEnd in [true, false].values()) {
   let feed = feeds.all[0];
   ignore seekOpaque(feed, 25, 10, knowsItsEnd);
   Check.nat("the end with last items", feed.cursor, 250);
-  Check.text("the last items", debug_show (Feeds.greetings(feeds, Check.principal(9))), debug_show ([Candid.nat(22), Candid.nat(23), Candid.nat(24)]));
+  let last = debug_show ([Candid.nat(22), Candid.nat(23), Candid.nat(24)]);
+  Check.text("the last items, for those who wait", debug_show (Array.map<Candid.Item, Blob>(feed.waiting, func i = i.content)), last);
+  Feeds.sentWaiting(feed);
+  Check.text("and for who comes later", debug_show (Feeds.greetings(feeds, Check.principal(9))), last);
 };
 
 // what a target may say
