@@ -3,7 +3,6 @@
 package canister_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -39,7 +38,18 @@ func TestUpgradeToTheOtherBuild(t *testing.T) {
 			}
 			before := w.pollAll(gateway1, 0)
 
-			err := w.machine.Install(context.Background(), w.relay, execution.ModeUpgrade, c.to, s.argument(t), controller)
+			upgrade := func(to []byte) error {
+				t.Helper()
+				if err := w.machine.Stop(t.Context(), w.relay); err != nil {
+					t.Fatal(err)
+				}
+				err := w.machine.Install(t.Context(), w.relay, execution.ModeUpgrade, to, s.argument(t), controller)
+				if err := w.machine.Start(t.Context(), w.relay); err != nil {
+					t.Fatal(err)
+				}
+				return err
+			}
+			err := upgrade(c.to)
 			var reject *execution.Reject
 			if !errors.As(err, &reject) || reject.ErrorCode != c.code || !strings.Contains(reject.Text, c.words) {
 				t.Fatalf("upgrade: %v", err)
@@ -54,7 +64,7 @@ func TestUpgradeToTheOtherBuild(t *testing.T) {
 			if diff := cmp.Diff([]string{"1", "2", "3"}, w.texts(target, "log")); diff != "" {
 				t.Error(diff)
 			}
-			if err := w.machine.Install(context.Background(), w.relay, execution.ModeUpgrade, c.from, s.argument(t), controller); err != nil {
+			if err := upgrade(c.from); err != nil {
 				t.Errorf("upgrade to the same build: %v", err)
 			}
 		})

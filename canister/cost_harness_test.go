@@ -112,6 +112,11 @@ func newStage(t testing.TB, clients int, queued uint64, s settings) *stage {
 		w.conns = append(w.conns, w.open(client(i), 1, gateway1))
 	}
 	w.idle()
+	if clients > 0 {
+		// It has seen a page of several items, so that one alone is not taken for a full page.
+		w.addMany(w.feed, 3)
+		w.pullOne(0)
+	}
 	w.deliver()
 	for w.waiting() < queued {
 		if _, text := w.broadcast(admin, content); text != "" {

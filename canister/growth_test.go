@@ -33,8 +33,8 @@ func (w *stage) mean(times int, f func(int)) uint64 {
 	return (c.instructions + instructionsPerPage*count(c.pages)) / count(times)
 }
 
-// largestExecution is a twentieth of what a block of the Internet Computer has room for, and
-// three times what it takes to make the queue larger when 10,000 messages are in it.
+// largestExecution is three times a step of garbage collection, and a twentieth of the
+// instructions that the Internet Computer executes in a second.
 const largestExecution = 100_000_000
 
 // memory is the canister's memory in bytes.

@@ -174,9 +174,13 @@ func TestReplyTooLargeForEverybody(t *testing.T) {
 	}
 	conns[0].send(candid.EncodeText("x"))
 	w.idle()
+	got := make(map[candid.ClientKey]int)
+	for _, m := range w.pollAll(gateway1, 17) { // after the open messages
+		got[m.ClientKey]++
+	}
 	for _, c := range conns[:16] {
-		if got := c.contents(); len(got) != 1 {
-			t.Errorf("%d messages", len(got))
+		if got[c.key] != 1 {
+			t.Errorf("%s got %d messages", c.key, got[c.key])
 		}
 	}
 }
@@ -196,10 +200,7 @@ func TestReplyWithoutRoom(t *testing.T) {
 		t.Errorf("the message itself was accepted: %s", text)
 	}
 	w.idle()
-	got := c.services()
-	if got[len(got)-1] != "close ClosedByApplication" {
-		t.Errorf("service messages %q", got)
-	}
+	w.checkClosed(w.lastMessage(gateway1), candid.ClosedByApplication)
 	if got := list(t, w.status(admin), "rejections"); len(got) != 1 || text(t, got[0], "code") != "QUEUE_FULL" {
 		t.Errorf("rejections %v", got)
 	}
@@ -209,6 +210,28 @@ func TestReplyWithoutRoom(t *testing.T) {
 	if got := other.contents(); len(got) != 1 {
 		t.Errorf("the other client got %d messages", len(got))
 	}
+}
+
+// lastMessage is the last one that the gateway can poll.
+func (w *world) lastMessage(gateway candid.Principal) candid.OutputMessage {
+	w.t.Helper()
+	got := w.poll(gateway, w.nextNonce(gateway)-1)
+	if len(got.Messages) != 1 {
+		w.t.Fatalf("%d messages", len(got.Messages))
+	}
+	return got.Messages[0]
+}
+
+// nextNonce is how many messages there have been for a gateway.
+func (w *world) nextNonce(gateway candid.Principal) uint64 {
+	w.t.Helper()
+	for _, state := range list(w.t, w.status(controller), "gateways") {
+		if p, _ := state.Field("gateway").Principal(); p == gateway {
+			return number(w.t, state, "next")
+		}
+	}
+	w.t.Fatalf("no gateway %s", gateway)
+	return 0
 }
 
 // The error of a call that came in a held message goes to its own sender.

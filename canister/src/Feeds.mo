@@ -40,7 +40,7 @@ module {
     id : Nat;
     var config : Types.Feed;
     var cursor : Nat;
-    // items from the cursor on that have been relayed already, where the cursor cannot count them
+    // items from the cursor on, or of `waiting`, that have been relayed already, where the cursor cannot count them
     var ahead : Nat;
     var items : Nat64;
     var lastError : ?Text;
@@ -90,7 +90,10 @@ module {
           // what is kept was made for other clients, or with another tag
           if (feed.config.tag != config.tag or feed.config.recipient != config.recipient) {
             forgetRecent(feed);
-            feed.waiting := [];
+            if (feed.waiting.size() > 0) {
+              feed.waiting := [];
+              feed.ahead := 0;
+            };
           };
           feed.config := config;
           trim(feed);

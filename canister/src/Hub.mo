@@ -76,6 +76,11 @@ module {
       case (?gateway) gateway;
       case null return #err(Errors.tooManyGateways());
     };
+    // anybody can come again and again: the last items leave half of the room to those who are connected
+    if (greetings.size() > 0) {
+      let hasSpare = Gateways.makeRoom(hub.gateways, gateway, Queue.maxCount / 2, Queue.maxBytes / 2, now) and Gateways.makeTotalRoom(hub.gateways, Queue.maxTotalBytes / 2, now);
+      if (not hasSpare) return #err(Errors.gatewayQueueFull(args.gateway_principal));
+    };
     var bytes = 512;
     for (greeting in greetings.values()) bytes += greeting.size() + overhead;
     if (not Gateways.makeRoom(hub.gateways, gateway, 1 + greetings.size(), bytes, now)) return #err(Errors.gatewayQueueFull(args.gateway_principal));

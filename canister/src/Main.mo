@@ -57,6 +57,8 @@ persistent actor class Relay(config : Types.Config) {
       case (?target) return #Err(Errors.targetBusy(target));
       case null {};
     };
+    // a timer's message that the canister was stopped before would have been the last one
+    if (State.now() - lastAcknowledgement > 2 * state.settings.ackInterval) startTimers<system>();
     let isFirst = Clients.size(hub.clients) == 0;
     let greetings = if (isFirst) [] else Feeds.greetings(feeds, caller);
     let result = Hub.open(hub, state.settings, caller, args, greetings, State.now());
@@ -228,7 +230,6 @@ persistent actor class Relay(config : Types.Config) {
       case (#ok(checked)) {
         state.settings := checked;
         configure<system>();
-        await* Work.settle(state);
         await* resumeAll();
         #Ok;
       };
@@ -258,7 +259,6 @@ persistent actor class Relay(config : Types.Config) {
     // from here on the next one is certain, whatever becomes of this one
     await pause();
     Hub.acknowledge(hub, state.settings, State.now());
-    State.certify(state);
     await* resumeAll();
   };
 
@@ -295,8 +295,10 @@ persistent actor class Relay(config : Types.Config) {
 
   func resume() : async () { await* resumeAll() };
 
-  /// Goes on with what is unfinished: feeds that look for their end, and calls that wait.
+  /// Certifies what has changed, and goes on with what is unfinished: hooks, feeds that look for their end, and calls
+  /// that wait.
   func resumeAll() : async* () {
+    await* Work.settle(state);
     await* Pulls.resume(state);
     await* Work.resume(state);
   };

@@ -34,8 +34,8 @@ module {
         isDone := true;
       } finally {
         feed.isBusy := false;
-        // what it trapped on may come again; calls must not wait for that
-        if (not isDone) feed.lastError := ?error(feed, "its reply was too much");
+        // what interrupted it may come again; calls must not wait for that
+        if (not isDone) feed.lastError := ?error(feed, "it was interrupted");
       };
       await* Work.more(state, Calls.target(state.calls, feed.config.target));
     };
@@ -81,7 +81,10 @@ module {
     var question : Question = #next;
     loop {
       if (not feed.isSeeking and feed.waiting.size() > 0) {
-        if (not (await* relayItems(state, feed, feed.waiting, false, func text = problem := ?error(feed, text)))) return problem;
+        let isSent = await* relayItems(state, feed, feed.waiting, false, func text = problem := ?error(feed, text));
+        // with another tag there is nothing to go on with
+        if (feed.waiting.size() == 0) feed.ahead := 0;
+        if (not isSent) return problem;
         if (not feed.isSeeking) Feeds.sentWaiting(feed);
       };
       let wasSeeking = feed.isSeeking;

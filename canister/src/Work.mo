@@ -8,6 +8,7 @@ import InternetComputer "mo:core/InternetComputer";
 import Map "mo:core/Map";
 import Array "mo:core/Array";
 import Calls "Calls";
+import Clients "Clients";
 import Feeds "Feeds";
 import Hooks "Hooks";
 import Replies "Replies";
@@ -21,7 +22,7 @@ module {
 
   /// Starts what waits for a target as far as calls may be in flight.
   public func more(state : State.State, target : Calls.Target) : async* () {
-    if (Feeds.holdsUp(state.feeds, target.principal)) return;
+    if (mustWait(state, target)) return;
     while (Calls.reserve(state.calls, target, state.settings.maxCallsInFlight, State.now())) {
       try ignore async {
         Calls.release(state.calls, target);
@@ -53,9 +54,12 @@ module {
     };
   };
 
+  /// Whether calls wait for a feed that looks for its end. Without clients none does.
+  func mustWait(state : State.State, target : Calls.Target) : Bool = Clients.size(state.hub.clients) > 0 and Feeds.holdsUp(state.feeds, target.principal);
+
   /// Makes the next call that waits for a target, if it may start; false when none was made.
   func next(state : State.State, target : Calls.Target) : async* Bool {
-    if (Feeds.holdsUp(state.feeds, target.principal)) return false;
+    if (mustWait(state, target)) return false;
     let call = switch (Calls.start(state.calls, target, state.settings.maxCallsInFlight)) {
       case null return false;
       case (?call) call;

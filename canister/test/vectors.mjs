@@ -11,6 +11,7 @@ const { Principal } = require("@dfinity/principal");
 
 const pageCount = 300;
 const tupleCount = 300;
+// more of them, and others, for a longer look
 const mutationCount = Number(process.env.CANDID_MUTATIONS ?? 3000);
 const mutationSeed = Number(process.env.CANDID_SEED ?? 1);
 
