@@ -370,10 +370,12 @@ func TestFullQueueInsideAPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	const items = 120 // 64 MiB are 113 of them, in the middle of a page
-	for range items / 3 {
-		w.call(stranger, feed.target, "add", add)
+	for range 4 {
+		for range items / 12 {
+			w.call(stranger, feed.target, "add", add)
+		}
+		w.pull(gateway1, feed)
 	}
-	w.pull(gateway1, feed)
 	full := w.nextNonce(gateway1)
 	if full < 110 || full > 116 || full%3 == 1 {
 		t.Fatalf("%d messages are in a full queue", full)

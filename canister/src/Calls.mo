@@ -235,7 +235,8 @@ module {
     let text = Error.message(error);
     switch (Error.code(error)) {
       case (#call_error _) ({ code = notStarted; text = if (text == "") "the call could not be started" else text });
-      case (#canister_reject) split(text);
+      // what that message says when it could not make the call
+      case (#canister_reject) if (text == "could not perform raw call") ({ code = notStarted; text }) else split(text);
       case _ {
         let failure = split(text);
         if (failure.code == "IC0508" or failure.code == "IC0509") ({ code = notStarted; text }) else failure;

@@ -44,8 +44,6 @@ module {
 
   public func targetBusy(target : Principal) : Text = "Too many calls are waiting for " # Principal.toText(target) # ", try again later";
 
-  public func messageTooLarge(size : Text, limit : Text) : Text = "A message of " # size # " bytes is too large, at most " # limit # " are allowed";
-
   public func unreadableMessage(reason : Text) : Text = "The message cannot be passed on: " # reason;
 
   public func noCallForMessage() : Text = "No call is configured for this message: it is no variant, or a tag that no call takes";

@@ -292,7 +292,8 @@ module {
 
   /// Whether more is to be expected after a page of `count` items. O(1).
   public func isMoreLikely(feed : Feed, count : Nat) : Bool {
-    let isLikely = count > 0 and count >= feed.longestPage;
+    // a single item is what most pulls bring, and not worth another call
+    let isLikely = count > 1 and count >= feed.longestPage;
     if (count > feed.longestPage) feed.longestPage := count;
     isLikely;
   };

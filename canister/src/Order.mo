@@ -26,18 +26,6 @@ module {
   /// The first number of a client is 1.
   public func empty<T>() : Order<T> = { var expected = 1; held = Map.empty() };
 
-  /// What `offer` would say, without doing it: how many messages would become ready. O(window).
-  public func wouldRelease<T>(order : Order<T>, number : Nat64) : Nat {
-    if (number != order.expected) return 0;
-    var count = 1;
-    var next = number + 1;
-    while (Map.containsKey(order.held, Nat64.compare, next)) {
-      next += 1;
-      count += 1;
-    };
-    count;
-  };
-
   /// Takes a message in. O(log window), and as much for each message that becomes ready.
   public func offer<T>(order : Order<T>, number : Nat64, message : T) : Verdict<T> {
     if (number < order.expected or number - order.expected >= window) return #wrong;

@@ -57,7 +57,8 @@ module {
   };
 
   /// Waits until the pull under way is done, or gives up after a while. Nothing can wait for another message directly;
-  /// but replies of one canister come in the order of the calls, so a call of the same target comes back at the right time.
+  /// but replies of one canister come in the order of the calls, so a call of the same target comes back at the right time:
+  /// one that asks where nothing is.
   func waitForPull(feed : Feeds.Feed) : async* () {
     if (feed.waiters >= Feeds.maxWaiters) return;
     feed.waiters += 1;
@@ -65,7 +66,7 @@ module {
       var rounds = 0;
       while (feed.isBusy and rounds < Feeds.maxWaitRounds) {
         rounds += 1;
-        try ignore await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(feed.cursor)) catch _ {};
+        try ignore await InternetComputer.call(feed.config.target, feed.config.method, Candid.nat(Feeds.maxCursor)) catch _ {};
       };
     } finally if (feed.waiters > 0) feed.waiters -= 1;
   };
@@ -176,7 +177,8 @@ module {
     var skipped = if (isIndexed) 0 else feed.ahead;
     for (item in items.values()) {
       if (skipped > 0) { skipped -= 1 } else {
-        if (queued > messagesPerSlice or bytes > bytesPerSlice) {
+        let connected = Clients.size(state.hub.clients);
+        if (queued > 0 and (queued + connected > messagesPerSlice or bytes + item.content.size() * connected > bytesPerSlice)) {
           State.certify(state);
           await pause();
           queued := 0;

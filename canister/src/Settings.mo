@@ -46,6 +46,8 @@ module {
   let maxCalls = 256;
   // feeds, hooks, admins, gateways and pushers
   let maxOthers = 64;
+  // so that all that a newcomer gets can be certified in one message
+  let maxFeedsWithLast = 16;
   let maxMethodSize = 20_000;
   let maxNameSize = 1_000;
   let maxLast : Nat64 = 1_000;
@@ -122,6 +124,9 @@ module {
         case (?ms) if (ms < minIntervalMs or ms > maxMs) problem("feeds: interval_ms must be between " # Nat64.toText(minIntervalMs) # " and " # Nat64.toText(maxMs));
         case null {};
       };
+    };
+    if (Array.filter<Types.Feed>(config.feeds, func f = f.last != null and f.last != ?0).size() > maxFeedsWithLast) {
+      problem("feeds: more than " # Nat.toText(maxFeedsWithLast) # " with last");
     };
     for (hook in hooks.values()) {
       if (hook.open == null and hook.close == null) problem("hooks: neither open nor close");

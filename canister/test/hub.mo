@@ -82,6 +82,7 @@ for (
     ("a reply tag without a reply", { config with calls = [{ call with reply_tag = ?"R" }] }, "calls: reply_tag without reply"),
     ("an empty recipient", { config with feeds = [{ feed with recipient = ?"" }] }, "feeds: an empty recipient"),
     ("many last items", { config with feeds = [{ feed with last = ?(1_001 : Nat64) }] }, "feeds: last must be at most 1000"),
+    ("many feeds with last", { config with feeds = Array.tabulate<Types.Feed>(17, func i = { feed with target = Check.principal(i); last = ?(1 : Nat64) }) }, "feeds: more than 16 with last"),
     ("a hasty feed", { config with feeds = [{ feed with interval_ms = ?(99 : Nat64) }] }, "feeds: interval_ms must be between 100"),
     ("a feed twice with other options", { config with feeds = [feed, { feed with tag = ?"T" }] }, ".since is named twice"),
     ("an idle hook", { config with hooks = ?[{ target = Check.principal(1); open = null; close = null }] }, "hooks: neither open nor close"),

@@ -225,6 +225,7 @@ func TestSettingsAtTheirBounds(t *testing.T) {
 	for name, settings := range map[string]string{
 		"many calls":       "call = " + list(256, `{ target = "guestbook", method = "post", tag = "t%" }`),
 		"many feeds":       "feed = " + list(64, `{ target = "guestbook", method = "m%" }`),
+		"many with last":   "feed = " + list(16, `{ target = "guestbook", method = "m%", last = 1000 }`),
 		"many hooks":       "hook = " + list(64, `{ target = "guestbook", open = "m%", close = "m%" }`),
 		"many principals":  post + "\nadmins = " + principals(63) + "\ngateways = " + principals(63) + "\npushers = " + principals(64),
 		"shortest":         post + "\nack_interval = \"51ms\"\nkeep_alive_timeout = \"50ms\"",

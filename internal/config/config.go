@@ -22,32 +22,66 @@ type Config struct {
 	Network Network `toml:"network"`
 	Routes  []Route `toml:"route"`
 
-	dir string // relative paths start here
+	file string // where it was read
+	dir  string // relative paths start here
 }
+
+// File is the name of the configuration file.
+func (c *Config) File() string { return c.file }
 
 // Gateway is the [gateway] table.
 type Gateway struct {
-	Listen   string  `toml:"listen"`
-	Identity string  `toml:"identity"`
-	Web      string  `toml:"web"`
-	Limits   Limits  `toml:"limits"`
-	Polling  Polling `toml:"polling"`
-	Log      Log     `toml:"log"`
+	Listen   string `toml:"listen"`
+	Identity string `toml:"identity"`
+	Web      string `toml:"web"`
+	TLS      *TLS   `toml:"tls"` // nil for none
+
+	TrustedProxies []string `toml:"trusted_proxies"` // CIDRs; nil for loopback
+	AllowedOrigins []string `toml:"allowed_origins"` // none for any
+	RequireOrigin  bool     `toml:"require_origin"`
+	MetricsListen  string   `toml:"metrics_listen"` // "": Listen, for this machine only; or MetricsOff
+
+	Limits  Limits  `toml:"limits"`
+	Polling Polling `toml:"polling"`
+	Log     Log     `toml:"log"`
 }
+
+// MetricsOff is the gateway.metrics_listen that shows metrics to nobody.
+const MetricsOff = "off"
 
 // Limits is the [gateway.limits] table; see bridge.Limits. Load fills in the defaults of durations; a number that is zero means bridge's default.
 type Limits struct {
-	MaxConnections int      `toml:"max_connections"`
-	MaxFrameBytes  int64    `toml:"max_frame_bytes"`
-	QueueMessages  int      `toml:"queue_messages"`
-	QueueBytes     int      `toml:"queue_bytes"`
-	OpenTimeout    Duration `toml:"open_timeout"`
-	CallTimeout    Duration `toml:"call_timeout"`
-	PollTimeout    Duration `toml:"poll_timeout"`
-	PingInterval   Duration `toml:"ping_interval"`
-	IdleTimeout    Duration `toml:"idle_timeout"`
-	WriteTimeout   Duration `toml:"write_timeout"`
-	StopTimeout    Duration `toml:"stop_timeout"`
+	MaxConnections             int `toml:"max_connections"`
+	MaxConnectionsPerAddress   int `toml:"max_connections_per_address"`
+	MaxConnectionsPerCanister  int `toml:"max_connections_per_canister"`
+	MaxConnectionsPerPrincipal int `toml:"max_connections_per_principal"`
+
+	ConnectionRate            int `toml:"connection_rate"`
+	ConnectionBurst           int `toml:"connection_burst"`
+	ConnectionRatePerAddress  int `toml:"connection_rate_per_address"`
+	ConnectionBurstPerAddress int `toml:"connection_burst_per_address"`
+
+	FrameRate  int `toml:"frame_rate"`
+	FrameBurst int `toml:"frame_burst"`
+	ByteRate   int `toml:"byte_rate"`
+	ByteBurst  int `toml:"byte_burst"`
+
+	MaxHeaderBytes               int      `toml:"max_header_bytes"`
+	MaxHTTPConnections           int      `toml:"max_http_connections"`
+	MaxHTTPConnectionsPerAddress int      `toml:"max_http_connections_per_address"`
+	HeaderTimeout                Duration `toml:"header_timeout"`
+	FirstFrameTimeout            Duration `toml:"first_frame_timeout"`
+
+	MaxFrameBytes int64    `toml:"max_frame_bytes"`
+	QueueMessages int      `toml:"queue_messages"`
+	QueueBytes    int      `toml:"queue_bytes"`
+	OpenTimeout   Duration `toml:"open_timeout"`
+	CallTimeout   Duration `toml:"call_timeout"`
+	PollTimeout   Duration `toml:"poll_timeout"`
+	PingInterval  Duration `toml:"ping_interval"`
+	IdleTimeout   Duration `toml:"idle_timeout"`
+	WriteTimeout  Duration `toml:"write_timeout"`
+	StopTimeout   Duration `toml:"stop_timeout"`
 }
 
 // Polling is the [gateway.polling] table; see bridge.Polling. Load fills in the defaults.
@@ -82,6 +116,9 @@ type Route struct {
 	Canister string `toml:"canister"` // a principal, the name of an embedded canister, or "*"
 	Adapter  string `toml:"adapter"`
 	Relay    *Relay `toml:"relay"`
+
+	Allow []string `toml:"allow"` // with "*": only these canisters, if there are some
+	Deny  []string `toml:"deny"`  // with "*": but not these
 }
 
 // Duration is a time.Duration written like "500ms", "5s" or "1m30s".

@@ -11,26 +11,15 @@ func (g *Gateway) validate(p *problems, path func(string) string) {
 	g.Web = path(g.Web)
 	checkOneOf(p, "gateway.log.level", g.Log.Level, "debug", "info", "warn", "error")
 	checkOneOf(p, "gateway.log.format", g.Log.Format, "text", "json")
+	checkProxies(p, "gateway.trusted_proxies", g.TrustedProxies)
+	checkOrigins(p, "gateway.allowed_origins", g.AllowedOrigins)
+	if g.MetricsListen != "" && g.MetricsListen != MetricsOff {
+		checkAddress(p, "gateway.metrics_listen", g.MetricsListen)
+	}
 	g.Limits.validate(p, "gateway.limits")
 	g.Polling.validate(p, "gateway.polling")
-}
-
-func (l *Limits) validate(p *problems, key string) {
-	checkNotNegative(p, key+".max_connections", l.MaxConnections)
-	checkNotNegative(p, key+".max_frame_bytes", l.MaxFrameBytes)
-	checkNotNegative(p, key+".queue_messages", l.QueueMessages)
-	checkNotNegative(p, key+".queue_bytes", l.QueueBytes)
-
-	checkDuration(p, key+".open_timeout", &l.OpenTimeout, time.Minute, shortest)
-	checkDuration(p, key+".call_timeout", &l.CallTimeout, time.Minute, shortest)
-	checkDuration(p, key+".poll_timeout", &l.PollTimeout, 15*time.Second, shortest)
-	checkDuration(p, key+".write_timeout", &l.WriteTimeout, 15*time.Second, shortest)
-	checkDuration(p, key+".stop_timeout", &l.StopTimeout, 10*time.Second, shortest)
-	ping, idle := key+".ping_interval", key+".idle_timeout"
-	sound := checkDuration(p, ping, &l.PingInterval, 30*time.Second, shortest)
-	sound = checkDuration(p, idle, &l.IdleTimeout, 90*time.Second, shortest) && sound
-	if sound && l.IdleTimeout <= l.PingInterval {
-		p.addToOne([]string{idle, ping}, "idle_timeout (%s) must be longer than ping_interval (%s), or every quiet client is cut off", l.IdleTimeout, l.PingInterval)
+	if g.TLS != nil {
+		g.TLS.validate(p, "gateway.tls", path)
 	}
 }
 

@@ -37,7 +37,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark, which some editors write
 	problems := &problems{file: path, lines: indexLines(data)}
 	c := defaults()
-	c.dir = filepath.Dir(path)
+	c.file, c.dir = path, filepath.Dir(path)
 	c.decode(data, problems)
 	c.validate(problems)
 	if err := problems.err(); err != nil {

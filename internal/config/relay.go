@@ -70,6 +70,7 @@ const (
 	maxCalls            = 256
 	maxFeeds            = 64
 	maxHooks            = 64
+	maxFeedsWithLast    = 16
 	maxPrincipals       = 64     // of each list
 	maxMethod           = 20_000 // characters of a name
 	maxName             = 1000   // bytes of a tag or field
@@ -145,6 +146,7 @@ func validateCalls(p *problems, key string, calls []Call, known names) {
 func validateFeeds(p *problems, key string, feeds []Feed, known names) {
 	type query struct{ target, method string }
 	seen := make(map[query]bool)
+	withLast := 0
 	for i := range feeds {
 		f, at := &feeds[i], index(key, i)
 		checkTarget(p, at+".target", f.Target, known)
@@ -158,6 +160,11 @@ func validateFeeds(p *problems, key string, feeds []Feed, known names) {
 		checkName(p, at+".recipient", f.Recipient)
 		if f.Last < 0 || f.Last > maxLast {
 			p.add(at+".last", "%d is not a number of items from 0 to %d", f.Last, maxLast)
+		}
+		if f.Last > 0 {
+			if withLast++; withLast == maxFeedsWithLast+1 {
+				p.add(at+".last", "a relay canister keeps the last items of at most %d feeds: remove it here or elsewhere", maxFeedsWithLast)
+			}
 		}
 		checkMillis(p, at+".interval", f.Interval, shortest)
 	}

@@ -78,6 +78,7 @@ func TestRelayRules(t *testing.T) {
 
 		{"257 calls", lists("call", 256, func(i int) string { return fmt.Sprintf("method = \"m\"\ntag = \"t%d\"", i) }), []string{":1044: route[0].relay.call[256]: a relay canister has at most 256 calls, these are 257"}},
 		{"65 feeds", lists("feed", 64, func(i int) string { return fmt.Sprintf("method = \"m%d\"", i) }), []string{":213: route[0].relay.feed[64]: a relay canister has at most 64 feeds, these are 65"}},
+		{"17 feeds with last", lists("feed", 17, func(i int) string { return fmt.Sprintf("method = \"m%d\"\nlast = 1", i) }), []string{"].last: a relay canister keeps the last items of at most 16 feeds"}},
 		{"65 hooks", lists("hook", 65, func(i int) string { return fmt.Sprintf("open = \"m%d\"", i) }), []string{":216: route[0].relay.hook[64]: a relay canister has at most 64 hooks, these are 65"}},
 		{"65 pushers", withRelay("pushers = " + principals(65)), []string{":25: route[0].relay.pushers: 65 are too many: a relay canister has at most 64"}},
 		{"64 gateways and this one", withRelay("gateways = " + principals(64)), []string{":25: route[0].relay.gateways: 64 are too many: a relay canister has at most 63 gateways, besides the gateway"}},

@@ -20,20 +20,61 @@ func validateRoutes(routes []Route, known names, p *problems) {
 		}
 		seen[r.Canister] = true
 	}
+	for i := range routes {
+		routes[i].validateLists(p, index("route", i), known, seen)
+	}
+}
+
+// validateLists checks what the route for any canister allows and denies.
+// routed are the canisters that routes name.
+func (r *Route) validateLists(p *problems, key string, known names, routed map[string]bool) {
+	for _, list := range []struct {
+		name      string
+		canisters []string
+	}{{"allow", r.Allow}, {"deny", r.Deny}} {
+		at := key + "." + list.name
+		switch {
+		case !p.given[at]:
+			continue
+		case !r.IsAny():
+			p.add(at, `is for canister = "*" only: this route leads to one canister`)
+			continue
+		case list.name == "allow" && len(list.canisters) == 0:
+			p.add(at, "allows nobody: name canisters, or remove it to allow all")
+		}
+		for i, canister := range list.canisters {
+			one := index(at, i)
+			checkCanister(p, one, canister, known)
+			switch {
+			case slices.Contains(list.canisters[:i], canister):
+				p.add(one, "%q is listed already", canister)
+			case list.name == "deny" && slices.Contains(r.Allow, canister):
+				p.add(one, "%q is allowed and denied", canister)
+			case list.name == "deny" && routed[canister]:
+				p.add(one, "%q has a route of its own, so that it is served all the same; remove that route, or this", canister)
+			}
+		}
+	}
+}
+
+// checkCanister wants a canister's principal, or one of the embedded canisters' names.
+func checkCanister(p *problems, key, value string, known names) {
+	if canister, err := candid.ParsePrincipal(value); err == nil && (canister == candid.ManagementCanister || canister.IsAnonymous()) {
+		p.add(key, "%q is the principal of no canister that clients could talk to", value)
+		return
+	}
+	checkReference(p, key, value, known)
 }
 
 func (r *Route) validate(p *problems, key string, known names) {
-	canister, err := candid.ParsePrincipal(r.Canister)
 	switch {
 	case r.Canister == "":
 		p.add(key+".canister", `must be a principal, the name of an embedded canister, or "*" for any`)
 	case r.IsAny() && r.Adapter == "relay":
 		p.add(key+".canister", `"*" cannot go with adapter = "relay": each relay canister has settings of its own`)
 	case r.IsAny():
-	case err == nil && (canister == candid.ManagementCanister || canister.IsAnonymous()):
-		p.add(key+".canister", "%q is the principal of no canister that clients could talk to", r.Canister)
 	default:
-		checkReference(p, key+".canister", r.Canister, known)
+		checkCanister(p, key+".canister", r.Canister, known)
 	}
 	if r.Adapter == "" {
 		p.add(key+".adapter", "must be one of %s", strings.Join(adapters, ", "))

@@ -37,12 +37,25 @@ func (c *Config) path(name string) string {
 // validatePorts finds two listeners on one address, which the second would
 // blame on another program.
 func (c *Config) validatePorts(p *problems) {
-	const here, there = "gateway.listen", "network.listen"
-	if !c.IsEmbedded() || !p.read(here, there, "network.url") || !sameAddress(c.Gateway.Listen, c.Network.Listen) {
-		return
+	type listener struct{ key, address string }
+	listeners := []listener{{"gateway.listen", c.Gateway.Listen}}
+	if tls := c.Gateway.TLS; tls != nil {
+		listeners = append(listeners, listener{"gateway.tls.http_listen", tls.HTTPListen})
 	}
-	p.addToOne([]string{there, here}, "%s = %q and %s = %q cannot both be had: each needs a port of its own (port 0 lets the system choose)",
-		here, c.Gateway.Listen, there, c.Network.Listen)
+	if metrics := c.Gateway.MetricsListen; metrics != "" && metrics != MetricsOff {
+		listeners = append(listeners, listener{"gateway.metrics_listen", metrics})
+	}
+	if c.IsEmbedded() && p.read("network.url") {
+		listeners = append(listeners, listener{"network.listen", c.Network.Listen})
+	}
+	for i, there := range listeners {
+		for _, here := range listeners[:i] {
+			if p.read(here.key, there.key) && sameAddress(here.address, there.address) {
+				p.addToOne([]string{there.key, here.key}, "%s = %q and %s = %q cannot both be had: each needs a port of its own (port 0 lets the system choose)",
+					here.key, here.address, there.key, there.address)
+			}
+		}
+	}
 }
 
 // whoIsWho matches the keys that say which canisters and routes there are.
