@@ -20,7 +20,7 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND  := $(shell command -v cc gcc clang 2>/dev/null | head -n 1)
 RACE      := $(if $(CC_FOUND),-race,)
 
-.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench canister check build build-wasm64 clean
+.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench cost canister check build build-wasm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -54,7 +54,7 @@ test-go: $(NPM_ALL)
 	@test -x node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp || echo "LEFT OUT: the icp tool, which npm has for Linux on x64 only"
 	$(GO) vet ./...
 	$(GO) test $(RACE) ./...
-	$(if $(RACE),$(GO) test -tags wasm64 ./localnet/...)
+	$(if $(RACE),$(GO) test -tags wasm64 ./localnet/... ./canister/...)
 
 test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and test the Motoko modules
 	$(NODE) canister/build.mjs --check
@@ -70,7 +70,7 @@ canister: $(NPM_ALL) ## rebuild the committed Wasm and .did files from their Mot
 lint: ## gofmt and the pinned golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	$(GO) run $(GOLANGCI) run ./...
-	$(if $(CC_FOUND),$(GO) run $(GOLANGCI) run --build-tags wasm64 ./localnet/...)
+	$(if $(CC_FOUND),$(GO) run $(GOLANGCI) run --build-tags wasm64 ./localnet/... ./canister/...)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
@@ -82,6 +82,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 bench: ## every Go benchmark
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+cost: ## measure what each message costs the relay canister, for docs/cost.md (needs a C compiler)
+	$(GO) test -tags wasm64 -count 1 -run TestCost -v ./canister
 
 check: lint test ## what has to pass before a change lands
 

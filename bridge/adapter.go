@@ -16,7 +16,8 @@ import (
 // What crosses this interface is plain data and errors of two kinds, so that
 // the same contract can be served by another process: RefusedError (the
 // canister or the network said no, repeating is useless) and everything else,
-// which means "not reached": the session or poller may try again later.
+// which means "not reached": the session or poller may try again later. Where
+// the network says why, that is an UnavailableError.
 //
 // All methods are safe for concurrent use, return soon after ctx ends, and
 // keep no reference to the bytes they were given after returning.
@@ -92,6 +93,33 @@ func (e *RefusedError) Error() string { return "refused: " + e.Text }
 // Refused returns a RefusedError with a formatted text.
 func Refused(format string, args ...any) error {
 	return &RefusedError{Text: fmt.Sprintf(format, args...)}
+}
+
+// An UnavailableError is "not reached" with a reason: the network answers, but
+// the canister takes nothing at the moment, because it is stopped or has no
+// cycles. Text is the network's own sentence and reaches the client.
+type UnavailableError struct {
+	Text string
+	Err  error // for the log, may be nil
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Err != nil {
+		return "not available: " + e.Err.Error()
+	}
+	return "not available: " + e.Text
+}
+
+// Unwrap returns what is for the log.
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// unavailableText returns the network's sentence if err is, or wraps, an UnavailableError.
+func unavailableText(err error) (text string, unavailable bool) {
+	var u *UnavailableError
+	if errors.As(err, &u) {
+		return u.Text, true
+	}
+	return "", false
 }
 
 // RefusalText returns the canister's sentence if err is, or wraps, a refusal.

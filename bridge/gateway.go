@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -24,6 +27,27 @@ type Options struct {
 	Web       string // folder served at /, "" for none
 	Log       *slog.Logger
 
+	// TrustedProxies are the networks whose X-Forwarded-For and Forwarded headers
+	// are believed; nil means loopback, an empty list nobody.
+	TrustedProxies []netip.Prefix
+
+	// AllowedOrigins are the pages that may connect: "https://app.example.com",
+	// "https://*.example.com", "null" or "*"; none means any. Clients without an
+	// Origin header, which are no browsers, may connect unless it is required.
+	AllowedOrigins []string
+	RequireOrigin  bool
+
+	// Reachable reports whether the network answers, for GET /ready. nil: nobody knows.
+	Reachable func(context.Context) error
+
+	// Certificates reports whether clients can connect by TLS, for GET /ready.
+	// nil: there is no TLS, or it is somebody else's business.
+	Certificates func() error
+
+	// LocalMetrics serves GET /metrics to programs on this machine. MetricsHandler
+	// serves the same on a listener of its own.
+	LocalMetrics bool
+
 	// FirstMessageDelay is the least time between the handshake and the first
 	// message to a client. The stock client fetches the root key of a network
 	// that is not mainnet in the background, and gives up on a message that it
@@ -37,11 +61,11 @@ type Options struct {
 // A Gateway is an http.Handler that accepts WebSockets. Stop ends it.
 type Gateway struct {
 	principal candid.Principal
-	routes    *routes
+	routes    atomic.Pointer[routes] // changed with mu held
 	verifier  *ic.Verifier
 	limits    Limits
 	polling   Polling
-	info      Info
+	info      atomic.Pointer[Info]
 	web       string
 	log       *slog.Logger
 	now       func() time.Time
@@ -49,18 +73,29 @@ type Gateway struct {
 
 	firstMessageDelay time.Duration
 
-	upgrader websocket.Upgrader
-	count    counters
+	upgrader  websocket.Upgrader
+	proxies   proxies
+	origins   origins
+	admission *admission
+	visitors  *visitors
+	opens     *opens
+	ready     readiness
+
+	count          counters
+	metrics        *metrics
+	metricsHandler http.Handler // for /metrics; nil: none
 
 	ctx     context.Context // ends when the gateway must not wait any longer
 	cancel  context.CancelFunc
+	calls   context.Context // ends before it: when clients' calls must not be waited for any longer
+	hangUp  context.CancelFunc
 	running sync.WaitGroup // sessions and pollers
 
-	mu       sync.Mutex
-	stopped  bool
-	sockets  int // open or being upgraded; a session outlives its socket by the calls under way
-	sessions map[*session]struct{}
-	hubs     map[candid.Principal]*hub
+	mu         sync.Mutex
+	stopped    bool
+	sessions   map[*session]struct{} // a session outlives its socket by the calls under way
+	hubs       map[candid.Principal]*hub
+	principals map[candid.Principal]int // sessions in hubs
 }
 
 // New returns a Gateway that is ready to serve.
@@ -75,6 +110,13 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	origins, err := newOrigins(o.AllowedOrigins, o.RequireOrigin)
+	if err != nil {
+		return nil, err
+	}
+	if o.TrustedProxies == nil {
+		o.TrustedProxies = loopback
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -83,11 +125,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		principal: o.Principal,
-		routes:    routes,
 		verifier:  o.Verifier,
 		limits:    o.Limits.withDefaults(),
 		polling:   o.Polling.withDefaults(),
-		info:      o.Info.complete(o.Principal, o.Routes),
 		web:       o.Web,
 		log:       o.Log,
 		now:       o.Now,
@@ -96,10 +136,27 @@ func New(o Options) (*Gateway, error) {
 		firstMessageDelay: o.FirstMessageDelay,
 
 		upgrader: newUpgrader(),
-		sessions: make(map[*session]struct{}),
-		hubs:     make(map[candid.Principal]*hub),
+		proxies:  o.TrustedProxies,
+		origins:  origins,
+		opens:    newOpens(maxOpens),
+		ready:    readiness{reachable: o.Reachable, certificates: o.Certificates},
+
+		sessions:   make(map[*session]struct{}),
+		hubs:       make(map[candid.Principal]*hub),
+		principals: make(map[candid.Principal]int),
+	}
+	g.admission = newAdmission(g.limits)
+	g.visitors = newVisitors(g.limits, g.proxies, &g.count)
+	g.metrics = newMetrics(g)
+	routes.measure(g.metrics)
+	g.routes.Store(routes)
+	info := o.Info.complete(o.Principal, o.Routes)
+	g.info.Store(&info)
+	if o.LocalMetrics {
+		g.metricsHandler = g.MetricsHandler()
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.calls, g.hangUp = context.WithCancel(g.ctx)
 	return g, nil
 }
 
@@ -110,7 +167,7 @@ func (g *Gateway) Check(ctx context.Context) error {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var problems []error
-	for _, route := range g.routes.byCanister {
+	for _, route := range g.routes.Load().byCanister {
 		checker, ok := route.Adapter.(Checker)
 		if !ok {
 			continue
@@ -124,12 +181,17 @@ func (g *Gateway) Check(ctx context.Context) error {
 		})
 	}
 	group.Wait()
+	g.ready.problems.Store(int64(len(problems)))
+	g.ready.checked.Store(true)
 	return errors.Join(problems...)
 }
 
 // Stop refuses new sockets, ends every session with "going away", tells the
-// canisters, and returns when everything has ended. When ctx or the stop
-// timeout ends first, calls under way are cancelled.
+// canisters, and returns when everything has ended. Clients have half of the
+// stop timeout to read what is queued for them and to answer the close, and
+// what they have sent has it to arrive; the rest is for telling the canisters.
+// When ctx or the stop timeout ends first, that is cancelled, too, and the log
+// says which canister was not told of which client.
 func (g *Gateway) Stop(ctx context.Context) {
 	g.mu.Lock()
 	g.stopped = true
@@ -144,31 +206,34 @@ func (g *Gateway) Stop(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.limits.StopTimeout)
 	defer cancel()
-	drained := context.AfterFunc(ctx, func() {
-		g.cancel()
+	defer context.AfterFunc(ctx, g.cancel)()
+	patient, cancel := context.WithTimeout(ctx, g.limits.StopTimeout/2)
+	defer cancel()
+	defer context.AfterFunc(patient, func() {
+		g.hangUp()
 		for _, s := range sessions {
-			_ = s.conn.Close()
+			sever(s.conn)
 		}
-	})
+	})()
 	for _, s := range sessions {
 		<-s.ended
 	}
-	drained()
 	g.cancel() // pollers
 	g.running.Wait()
 }
 
-// start runs a session, unless the gateway is stopping, on a socket for which
-// a place was reserved.
-func (g *Gateway) start(conn *websocket.Conn) {
-	s := newSession(g, conn)
+// start runs a session, unless the gateway is stopping, on a socket that has
+// its place.
+func (g *Gateway) start(conn *websocket.Conn, place *place, from caller) {
+	s := newSession(g, conn, place, from)
 	g.mu.Lock()
 	if g.stopped {
 		g.mu.Unlock()
 		_ = conn.Close()
-		g.free()
+		place.leave()
 		return
 	}
+	s.state.begin()
 	g.sessions[s] = struct{}{}
 	g.running.Add(1)
 	g.mu.Unlock()
@@ -183,28 +248,11 @@ func (g *Gateway) start(conn *websocket.Conn) {
 	}()
 }
 
-// reserve takes a place for a socket, which must be given back by free.
-func (g *Gateway) reserve() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stopped || g.sockets >= g.limits.MaxConnections {
-		return false
-	}
-	g.sockets++
-	return true
-}
-
-func (g *Gateway) free() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.sockets--
-}
-
 // connections returns the number of sockets, and whether new ones are welcome.
 func (g *Gateway) connections() (n int, open bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.sockets, !g.stopped
+	return g.admission.taken(), !g.stopped
 }
 
 func (g *Gateway) stopping() bool {
@@ -212,27 +260,45 @@ func (g *Gateway) stopping() bool {
 	return !open
 }
 
-// enter joins a session to its canister's hub. false means that the key is taken.
-func (g *Gateway) enter(canister candid.Principal, route *Route, key candid.ClientKey, s *session) (*hub, bool) {
+// enter joins a session to its canister's hub, unless the key is taken or
+// there is no room, or the route has gone.
+func (g *Gateway) enter(canister candid.Principal, key candid.ClientKey, s *session) (*hub, *refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	route, refused := g.routes.Load().find(canister)
+	if refused != nil {
+		return nil, refused
+	}
+	if n := g.limits.MaxConnectionsPerPrincipal; g.principals[key.Principal] >= n {
+		return nil, refuse(causeConnectionsPerPrincipal, CloseTryAgainLater, "this principal has %d connections here already, close one or try again later", n)
+	}
 	h := g.hubs[canister]
 	if h == nil {
 		h = newHub(g, canister, route)
-		g.hubs[canister] = h
 	}
-	return h, h.join(key, s)
+	if refused := h.join(key, s); refused != nil {
+		return nil, refused
+	}
+	g.hubs[canister] = h
+	g.principals[key.Principal]++
+	return h, nil
 }
 
-// release forgets a canister that only the open route leads to and that
-// nobody uses: clients choose its id, so these must not pile up.
-func (g *Gateway) release(h *hub) {
-	if !h.route.Any {
-		return
-	}
+// left undoes enter for a session that is not in its hub any more.
+func (g *Gateway) left(principal candid.Principal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h.unused() && g.hubs[h.canister] == h {
+	if g.principals[principal]--; g.principals[principal] == 0 {
+		delete(g.principals, principal)
+	}
+}
+
+// release forgets a canister that no route names and that nobody uses: clients
+// choose its id, so these must not pile up.
+func (g *Gateway) release(h *hub) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.isRouted(h.canister) && h.unused() && g.hubs[h.canister] == h {
 		delete(g.hubs, h.canister)
 	}
 }

@@ -14,10 +14,10 @@ import (
 type hub struct {
 	gateway  *Gateway
 	canister candid.Principal
-	route    *Route
+	route    atomic.Pointer[Route] // see reroute.go
 	log      *slog.Logger
 	woken    chan struct{} // holds one token: poll now
-	reached  atomic.Bool   // the canister has answered an open: errors of polls are over
+	reached  atomic.Bool   // the canister has answered a call: errors of polls may be over
 	doubted  atomic.Bool   // the canister may have lost its state: see reset.go
 
 	mu       sync.Mutex
@@ -25,8 +25,9 @@ type hub struct {
 	open     int  // members whose ws_open the canister accepted
 	polling  bool // a poller goroutine runs
 
-	poller sync.Mutex // held by the poller: one ends, watcher included, before the next begins
-	queue  position   // how far the canister's queue was read; guarded by poller
+	poller   sync.Mutex // held by the poller: one ends, watcher included, before the next begins
+	queue    position   // how far the canister's queue was read; guarded by poller
+	rejected rejection  // of polls, by the network or the canister; guarded by poller
 }
 
 // A member is a session in a hub.
@@ -38,26 +39,30 @@ type member struct {
 }
 
 func newHub(g *Gateway, canister candid.Principal, route *Route) *hub {
-	return &hub{
+	h := &hub{
 		gateway:  g,
 		canister: canister,
-		route:    route,
 		log:      g.log.With("canister", canister.String()),
 		woken:    make(chan struct{}, 1),
 		sessions: make(map[candid.ClientKey]*member),
 	}
+	h.route.Store(route)
+	return h
 }
 
 // join enters a session whose ws_open is about to be forwarded, so that it
 // can catch its first message. It never replaces another session.
-func (h *hub) join(key candid.ClientKey, s *session) bool {
+func (h *hub) join(key candid.ClientKey, s *session) *refusal {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sessions[key] != nil {
-		return false
+		return refuse(causeDuplicate, CloseDuplicate, "a connection with this client key is open already; a new connection needs a new client_nonce")
+	}
+	if len(h.sessions) >= h.gateway.limits.MaxConnectionsPerCanister {
+		return refuse(causeConnectionsPerCanister, CloseTryAgainLater, "this canister has as many connections as it may have here, try again later")
 	}
 	h.sessions[key] = &member{session: s}
-	return true
+	return nil
 }
 
 // opened notes the canister's Ok and makes sure that somebody polls.
@@ -67,12 +72,11 @@ func (h *hub) opened(s *session) {
 	m := h.sessions[s.key]
 	m.open, m.waiting = true, time.Now()
 	h.open++
-	h.reached.Store(true)
 	if !h.polling {
 		h.polling = true
 		h.gateway.running.Go(func() { h.poll(h.gateway.ctx) })
 	}
-	h.wake()
+	h.answered()
 }
 
 // leave forgets a session that has ended and tells the canister.
@@ -84,6 +88,7 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	delete(h.sessions, s.key)
 	h.mu.Unlock()
 	h.wake() // a poller with nobody left ends
+	h.gateway.left(s.key.Principal)
 	h.gateway.release(h)
 
 	if !s.registered {
@@ -91,7 +96,9 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.CallTimeout)
 	defer cancel()
-	if err := h.route.Adapter.Close(ctx, h.canister, s.key); err != nil {
+	route := h.route.Load()
+	defer took(route.times.close, time.Now())
+	if err := route.Adapter.Close(ctx, h.canister, s.key); err != nil {
 		s.log.Load().Warn("canister not told that the client has gone; its own timeout will remove it", "error", err)
 	}
 }
@@ -102,6 +109,13 @@ func (h *hub) wake() {
 	case h.woken <- struct{}{}:
 	default:
 	}
+}
+
+// answered notes that the canister has answered a call, and has most likely
+// something to say.
+func (h *hub) answered() {
+	h.reached.Store(true)
+	h.wake()
 }
 
 // doubt makes the poller find out whether the canister still has its state.
@@ -176,6 +190,17 @@ func (h *hub) endGreeted(reason CloseReason) {
 	defer h.mu.Unlock()
 	for _, m := range h.sessions {
 		if m.greeted {
+			m.session.end(reason)
+		}
+	}
+}
+
+// endOpen ends every session that waits for messages of the canister.
+func (h *hub) endOpen(reason CloseReason) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.sessions {
+		if m.open {
 			m.session.end(reason)
 		}
 	}

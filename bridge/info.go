@@ -45,7 +45,7 @@ func (i Info) complete(gateway candid.Principal, routes []Route) Info {
 
 func (g *Gateway) serveInfo(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*") // nothing in it is secret
-	writeJSON(w, http.StatusOK, g.info)
+	writeJSON(w, http.StatusOK, g.info.Load())
 }
 
 func (g *Gateway) serveHealth(w http.ResponseWriter, _ *http.Request) {

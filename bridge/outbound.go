@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"crypto/tls"
 	"sync"
 	"time"
 
@@ -60,6 +61,13 @@ func (o *outbound) push(frame []byte) bool {
 		o.startWriter()
 	}
 	return true
+}
+
+// waiting returns how many frames are queued.
+func (o *outbound) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.frames)
 }
 
 // pingEvery sends pings until the queue closes or stops.
@@ -174,7 +182,7 @@ func (o *outbound) write() {
 			err = o.conn.WriteControl(kind, frame, deadline)
 		}
 		if err != nil {
-			_ = o.conn.Close()
+			sever(o.conn)
 			return
 		}
 		if kind == websocket.CloseMessage {
@@ -210,4 +218,17 @@ func (o *outbound) take() (frame []byte, kind int) {
 	}
 	o.writing = false
 	return nil, nothing
+}
+
+// sever closes a socket without a farewell: that of TLS would wait for a client
+// that does not read.
+func sever(socket *websocket.Conn) {
+	conn := socket.NetConn()
+	if metered, ok := conn.(*meteredConn); ok {
+		conn = metered.Conn
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // poll fetches the canister's messages while it has open sessions. It polls
@@ -19,24 +20,37 @@ func (h *hub) poll(ctx context.Context) {
 	defer h.gateway.release(h)
 	h.poller.Lock()
 	defer h.poller.Unlock()
-	stopWatching := h.startWatching(ctx)
-	defer stopWatching()
+	route := h.route.Load()
+	stopWatching := h.startWatching(ctx, route)
+	defer func() { stopWatching() }()
 	h.doubted.Store(true) // much can have happened since the last poller
+	h.rejected = rejection{}
 
 	var (
 		pacing = h.gateway.polling
 		pause  time.Duration // until the next poll, unless woken
 		errs   int           // in a row
+		next   time.Time     // when to poll after an error
+		soon   time.Time     // the same, if the canister turns out to answer
 		timer  = time.NewTimer(0)
 	)
 	defer timer.Stop()
 	for !h.idle() {
+		if now := h.route.Load(); now != route {
+			stopWatching()
+			route, stopWatching = now, h.startWatching(ctx, now)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.woken:
-			if errs > 0 && !h.reached.Swap(false) {
-				continue // after an error only time helps, or a canister that has answered
+			if errs > 0 {
+				// After an error only time helps, or a canister that has answered
+				// something. Who answers calls but no polls is not asked for each call.
+				if h.reached.Swap(false) && soon.Before(next) {
+					timer.Reset(time.Until(soon))
+				}
+				continue
 			}
 		case <-timer.C:
 		}
@@ -45,13 +59,17 @@ func (h *hub) poll(ctx context.Context) {
 		}
 
 		n, more, err := h.pollOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
+		}
+		h.judge(err)
+		switch {
 		case err != nil:
 			errs++
 			h.gateway.count.pollErrors.Add(1)
-			pause = backoff(pacing.Interval, pacing.MaxBackoff, errs)
+			asked := ic.RetryAfter(err)
+			pause = asked + backoff(pacing.Interval, pacing.MaxBackoff, errs)
+			next, soon = time.Now().Add(pause), time.Now().Add(asked+pacing.IdleInterval)
 			h.log.Warn("poll failed", "error", err, "in_a_row", errs, "retry_in", pause)
 		case more:
 			errs, pause = 0, 0
@@ -79,8 +97,8 @@ func backoff(first, limit time.Duration, errs int) time.Duration {
 }
 
 // startWatching runs the adapter's Watch, where it has one, beside the poller.
-func (h *hub) startWatching(ctx context.Context) (stop func()) {
-	watcher, ok := h.route.Adapter.(Watcher)
+func (h *hub) startWatching(ctx context.Context, route *Route) (stop func()) {
+	watcher, ok := route.Adapter.(Watcher)
 	if !ok {
 		return func() {}
 	}
@@ -144,11 +162,16 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 func (h *hub) fetch(ctx context.Context, from uint64) (*checkedBatch, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.PollTimeout)
 	defer cancel()
-	batch, err := h.route.Adapter.Poll(ctx, h.canister, from)
+	start := time.Now()
+	route := h.route.Load()
+	batch, err := route.Adapter.Poll(ctx, h.canister, from)
+	took(route.times.poll, start)
 	if err != nil {
+		route.times.polls[pollFailed].Inc()
 		return nil, err
 	}
 	if len(batch.Messages) == 0 {
+		route.times.polls[pollEmpty].Inc()
 		return &checkedBatch{Batch: batch}, nil
 	}
 	checked, err := verify(h.gateway.verifier, h.canister, batch, h.gateway.now())
@@ -156,8 +179,11 @@ func (h *hub) fetch(ctx context.Context, from uint64) (*checkedBatch, error) {
 		err = checkNonces(batch.Messages, from)
 	}
 	if err != nil {
+		route.times.polls[pollInvalid].Inc()
+		h.gateway.count.flawed(err)
 		return nil, fmt.Errorf("batch from nonce %d not forwarded: %w", from, err)
 	}
+	route.times.polls[pollMessages].Inc()
 	return checked, nil
 }
 
@@ -198,13 +224,15 @@ func checkNonces(messages []candid.OutputMessage, from uint64) error {
 		nonce, err := MessageNonce(messages[i].Key)
 		switch {
 		case err != nil:
-			return err
 		case nonce == math.MaxUint64:
-			return fmt.Errorf("message %s leaves no nonce for the next", messages[i].Key)
+			err = fmt.Errorf("message %s leaves no nonce for the next", messages[i].Key)
 		case i == 0 && nonce < from:
-			return fmt.Errorf("message %s was asked for from nonce %d on", messages[i].Key, from)
+			err = fmt.Errorf("message %s was asked for from nonce %d on", messages[i].Key, from)
 		case i > 0 && nonce != from:
-			return fmt.Errorf("message %s where nonce %d is next", messages[i].Key, from)
+			err = fmt.Errorf("message %s where nonce %d is next", messages[i].Key, from)
+		}
+		if err != nil {
+			return flawed(flawNonce, err)
 		}
 		from = nonce + 1
 	}

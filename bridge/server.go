@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,10 +11,10 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 )
 
-// newUpgrader: a page of any origin may connect, because a session is
-// authenticated by the signatures in its frames and never by a cookie.
+// newUpgrader: which origins may connect is decided before (origins.go).
 func newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
@@ -25,8 +26,8 @@ func newUpgrader() websocket.Upgrader {
 }
 
 // ServeHTTP upgrades WebSocket requests at any path, because clients of the
-// official gateway use various ones, and serves GET /info, /health and the
-// page otherwise.
+// official gateway use various ones, and serves GET /info, /health, /ready,
+// /metrics (to this machine) and the page otherwise.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if websocket.IsWebSocketUpgrade(r) {
 		g.serveWebSocket(w, r)
@@ -42,24 +43,49 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveInfo(w, r)
 	case "/health":
 		g.serveHealth(w, r)
+	case "/ready":
+		g.serveReady(w, r)
+	case "/metrics":
+		g.serveMetrics(w, r)
 	default:
 		g.servePage(w, r)
 	}
 }
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if !g.reserve() {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "the gateway takes no more connections now, try again later", http.StatusServiceUnavailable)
+	from := g.proxies.caller(r)
+	place, denied := g.admit(from, r)
+	if denied != nil {
+		g.count.refuse(denied.cause)
+		g.log.Debug("connection refused", "remote", from.String(), "reason", causeNames[denied.cause])
+		denied.answer(w)
 		return
 	}
-	conn, err := g.upgrader.Upgrade(w, r, nil)
+	bucket := rate.NewLimiter(rate.Limit(g.limits.ByteRate), g.limits.ByteBurst)
+	meter := func(conn net.Conn) net.Conn {
+		return &meteredConn{Conn: conn, bucket: bucket, in: &g.count.bytesIn, out: &g.count.bytesOut}
+	}
+	conn, err := g.upgrader.Upgrade(meteredUpgrade{w, meter}, r, nil)
 	if err != nil {
-		g.free()
-		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "error", err) // Upgrade has answered
+		place.leave()
+		g.count.refuse(causeUpgrade)
+		g.log.Debug("upgrade failed", "remote", from.String(), "error", err) // Upgrade has answered
 		return
 	}
-	g.start(conn)
+	g.count.accepted.Add(1)
+	g.start(conn, place, from)
+}
+
+// admit decides whether a client may have a socket: cheap questions first, and
+// nothing is counted against a client that is refused for what it asks.
+func (g *Gateway) admit(from caller, r *http.Request) (*place, *denial) {
+	if g.stopping() {
+		return nil, &denial{http.StatusServiceUnavailable, causeStopping, "the gateway stops, another one may answer", whenFull}
+	}
+	if !g.origins.allow(r) {
+		return nil, &denial{http.StatusForbidden, causeOrigin, "pages of this origin may not connect to this gateway (gateway.allowed_origins)", 0}
+	}
+	return g.admission.enter(from, time.Now())
 }
 
 const noPageText = `This is a WebSocket gateway of the Internet Computer.
@@ -78,10 +104,10 @@ func (g *Gateway) servePage(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(noPageText))
 		return
 	}
-	if _, err := os.Stat(filepath.Join(g.web, "index.html")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(g.web, "index.html")); errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the configuration names the folder
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = w.Write([]byte("There is no page in " + g.web + " yet: `make page` builds the demo page (`make run` does both).\n" + noPageText))
+		_, _ = w.Write([]byte("There is no page in " + g.web + " yet: `make page` builds the demo page (`make run` does both).\n" + noPageText)) //nolint:gosec // plain text, from the configuration
 		return
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -3,13 +3,14 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/icrelay/icrelay/candid"
 )
@@ -24,23 +25,33 @@ type session struct {
 	gateway *Gateway
 	log     atomic.Pointer[slog.Logger]
 	conn    *websocket.Conn
+	place   *place
+	frames  *rate.Limiter // what the client may send, pings and signatures of delegations included
+	state   progress
 	out     outbound
+	first   *time.Timer    // ends a session whose client sends nothing
 	opening *time.Timer    // ends a session whose canister sends it nothing
 	calls   sync.WaitGroup // Message calls under way
 	ended   chan struct{}  // closed when run has returned
 
-	// The reader's own, from ws_open on.
+	// The reader's own; but for the first, from ws_open on.
+	maxFrame   int64 // bytes
 	hub        *hub
 	key        candid.ClientKey
 	window     window
 	registered bool // the canister may know the client
 }
 
-func newSession(g *Gateway, conn *websocket.Conn) *session {
+func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *session {
 	s := &session{
 		gateway: g,
 		conn:    conn,
+		place:   place,
+		frames:  rate.NewLimiter(rate.Limit(g.limits.FrameRate), g.limits.FrameBurst),
+		state:   progress{count: &g.count.sessions},
 		ended:   make(chan struct{}),
+
+		maxFrame: min(maxOpenBytes, g.limits.MaxFrameBytes),
 		out: outbound{
 			conn:         conn,
 			writeTimeout: g.limits.WriteTimeout,
@@ -48,12 +59,11 @@ func newSession(g *Gateway, conn *websocket.Conn) *session {
 			maxBytes:     g.limits.QueueBytes,
 		},
 	}
-	s.log.Store(g.log.With("remote", conn.RemoteAddr().String()))
-	conn.SetReadLimit(g.limits.MaxFrameBytes)
-	conn.SetPongHandler(func(string) error { return s.heard() })
+	s.log.Store(g.log.With("remote", from.String()))
+	conn.SetPongHandler(func(string) error { return s.control() })
 	ping := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {
-		if err := s.heard(); err != nil {
+		if err := s.control(); err != nil {
 			return err
 		}
 		return ping(data)
@@ -61,28 +71,39 @@ func newSession(g *Gateway, conn *websocket.Conn) *session {
 	return s
 }
 
+// maxOpenBytes is how large a frame may be before the connection is open. A
+// ws_open needs a fraction of it, even with delegations of Internet Identity;
+// without this bound, everybody who connects could fill max_frame_bytes of memory.
+const maxOpenBytes = 128 << 10
+
 // run reads frames until the socket ends, then lets the canister know.
 func (s *session) run(ctx context.Context) {
 	limits := s.gateway.limits
 	s.out.push(s.gateway.handshake)
 	s.out.flush()
 	s.out.hold(s.gateway.firstMessageDelay)
+	s.first = time.AfterFunc(limits.FirstFrameTimeout, func() {
+		s.refuse(refuse(causeFirstFrameTimeout, CloseOpenTimeout, "no %s within %s of the handshake", methodOpen, limits.FirstFrameTimeout))
+	})
 	s.opening = time.AfterFunc(limits.OpenTimeout, func() {
-		s.end(CloseReason{CloseOpenTimeout, fmt.Sprintf("no message of the canister within %s of the handshake", limits.OpenTimeout)})
+		s.refuse(refuse(causeOpenTimeout, CloseOpenTimeout, "no message of the canister within %s of the handshake", limits.OpenTimeout))
 	})
 	s.out.pingEvery(limits.PingInterval)
 
-	why := s.read(ctx)
+	why := s.read(s.gateway.calls)
 
+	s.first.Stop()
 	s.opening.Stop()
 	_ = s.conn.Close()
-	s.gateway.free()
+	s.place.leave()
+	s.state.to(stateClosing)
 	s.out.stop()
 	// What the client sent before it went is still delivered; each call has a deadline.
 	s.calls.Wait()
 	if s.hub != nil {
 		s.hub.leave(ctx, s)
 	}
+	s.state.to(states)
 	s.log.Load().Debug("session ended", "why", why)
 }
 
@@ -91,12 +112,20 @@ func (s *session) heard() error {
 	return s.out.expectReadWithin(s.gateway.limits.IdleTimeout)
 }
 
+// control notes a ping or pong.
+func (s *session) control() error {
+	if !s.frames.Allow() {
+		return errTooManyFrames
+	}
+	return s.heard()
+}
+
 func (s *session) read(ctx context.Context) (why error) {
 	for {
 		if err := s.heard(); err != nil {
 			return err
 		}
-		kind, data, err := s.conn.ReadMessage()
+		kind, data, err := s.readFrame()
 		if err != nil {
 			s.explainReadError(err)
 			return err
@@ -104,14 +133,23 @@ func (s *session) read(ctx context.Context) (why error) {
 		if s.out.closing() {
 			continue // only the client's close frame is awaited
 		}
-		if kind != websocket.BinaryMessage {
-			s.end(CloseReason{CloseUnsupportedData, "this gateway speaks the IC WebSocket protocol: binary frames only"})
-			continue
-		}
-		if reason := s.frame(ctx, data); reason != nil {
-			s.end(*reason)
+		if refused := s.frame(ctx, kind, data); refused != nil {
+			s.refuse(refused)
 		}
 	}
+}
+
+// readFrame returns the next text or binary frame.
+func (s *session) readFrame() (kind int, data []byte, err error) {
+	kind, r, err := s.conn.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	data, err = io.ReadAll(io.LimitReader(r, s.maxFrame+1))
+	if err == nil && int64(len(data)) > s.maxFrame {
+		err = errFrameTooLarge
+	}
+	return kind, data, err
 }
 
 // explainReadError tells a client that is still there why it is cut off.
@@ -121,14 +159,26 @@ func (s *session) explainReadError(err error) {
 	switch {
 	case errors.As(err, &closed):
 		// gorilla answered the close frame.
-	case errors.Is(err, websocket.ErrReadLimit):
-		// gorilla sent a close frame with 1009; it counts as ours.
-		s.gateway.count.refused(CloseFrameTooLarge)
-		s.discard()
+	case errors.Is(err, errFrameTooLarge):
+		s.cutOff(refuse(causeFrameSize, CloseFrameTooLarge, "a frame of this connection may have %d bytes at most", s.maxFrame))
+	case errors.Is(err, errTooManyFrames):
+		s.cutOff(s.tooManyFrames())
+	case errors.Is(err, errTooManyBytes):
+		s.cutOff(s.tooManyBytes())
 	case errors.As(err, &timeout) && timeout.Timeout() && !s.out.closing():
-		s.end(CloseReason{CloseIdle, fmt.Sprintf("nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout)})
+		s.refuse(refuse(causeIdle, CloseIdle, "nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout))
 		s.out.flush()
 	}
+}
+
+func (s *session) tooManyFrames() *refusal {
+	l := s.gateway.limits
+	return refuse(causeFrameRate, CloseTryAgainLater, "more than %d frames a second; come back in %s", l.FrameRate, comeBack(l.FrameRate, l.FrameBurst))
+}
+
+func (s *session) tooManyBytes() *refusal {
+	l := s.gateway.limits
+	return refuse(causeByteRate, CloseTryAgainLater, "more than %d bytes a second; come back in %s", l.ByteRate, comeBack(l.ByteRate, l.ByteBurst))
 }
 
 // discard reads what is left of a frame that is not wanted, for a while: a
@@ -136,6 +186,9 @@ func (s *session) explainReadError(err error) {
 // see the close frame.
 func (s *session) discard() {
 	conn := s.conn.NetConn()
+	if metered, ok := conn.(*meteredConn); ok {
+		conn = metered.Conn
+	}
 	end := time.Now().Add(closeLinger)
 	buffer := make([]byte, 16<<10)
 	for time.Now().Before(end) {
@@ -151,11 +204,20 @@ func (s *session) discard() {
 // discardPause without a byte means that the client has stopped sending.
 const discardPause = 300 * time.Millisecond
 
-// frame handles one binary frame. A reason ends the session.
-func (s *session) frame(ctx context.Context, data []byte) *CloseReason {
-	env, raw, reason := readEnvelope(data, s.gateway.verifier, s.gateway.now())
-	if reason != nil {
-		return reason
+// frame handles one frame. A refusal ends the session.
+func (s *session) frame(ctx context.Context, kind int, data []byte) *refusal {
+	if s.hub == nil {
+		s.first.Stop()
+	}
+	if !s.frames.Allow() {
+		return s.tooManyFrames()
+	}
+	if kind != websocket.BinaryMessage {
+		return refuse(causeTextFrame, CloseUnsupportedData, "this gateway speaks the IC WebSocket protocol: binary frames only")
+	}
+	env, raw, refused := readEnvelope(data)
+	if refused != nil {
+		return refused
 	}
 	if s.hub == nil {
 		return s.open(ctx, env, raw)
@@ -163,43 +225,76 @@ func (s *session) frame(ctx context.Context, data []byte) *CloseReason {
 	return s.message(ctx, env, raw)
 }
 
-// open takes the first frame: it must be a ws_open for a routed canister.
-func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *CloseReason {
-	if env.Method != methodOpen {
-		return &CloseReason{CloseNotAllowed, fmt.Sprintf("the first envelope must call %s, not %q", methodOpen, env.Method)}
+// check makes the checks that cost something. Each delegation has a signature
+// of its own to verify, so it counts as a frame.
+func (s *session) check(env *candid.Envelope) *refusal {
+	if n := len(env.Delegations); n > 0 && !s.frames.AllowN(time.Now(), n) {
+		return s.tooManyFrames()
 	}
-	route := s.gateway.routes.find(env.Canister)
-	if route == nil {
-		return &CloseReason{CloseNotRouted, fmt.Sprintf("this gateway has no route to canister %s", env.Canister)}
+	return checkEnvelope(env, s.gateway.verifier, s.gateway.now())
+}
+
+// open takes the first frame: it must be a ws_open for a routed canister.
+func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *refusal {
+	if env.Method != methodOpen {
+		return refuse(causeMethod, CloseNotAllowed, "the first envelope must call %s, not %q", methodOpen, env.Method)
+	}
+	if _, refused := s.gateway.routes.Load().find(env.Canister); refused != nil {
+		return refused
+	}
+	if refused := s.check(env); refused != nil {
+		return refused
 	}
 	nonce, gateway, err := candid.DecodeOpenArgs(env.Arg)
 	if err != nil {
-		return &CloseReason{CloseMalformed, fmt.Sprintf("the argument of %s: %v", methodOpen, err)}
+		return refuse(causeMalformed, CloseMalformed, "the argument of %s: %v", methodOpen, err)
 	}
 	if gateway != s.gateway.principal {
-		return &CloseReason{CloseNotAllowed, fmt.Sprintf("%s names gateway %s, this is %s", methodOpen, gateway, s.gateway.principal)}
+		return refuse(causeGateway, CloseNotAllowed, "%s names gateway %s, this is %s", methodOpen, gateway, s.gateway.principal)
 	}
 	key := candid.ClientKey{Principal: env.Sender, Nonce: nonce}
+	envelope := forAdapter(env, raw, key)
+	if !s.gateway.opens.first(envelope.RequestID, envelope.Expiry, s.gateway.now()) {
+		return refuse(causeReplay, CloseNotAllowed, "this %s was used before; sign a new one", methodOpen)
+	}
 	s.log.Store(s.log.Load().With("canister", env.Canister.String(), "client", key.String()))
-	hub, entered := s.gateway.enter(env.Canister, route, key, s)
-	if !entered {
-		return &CloseReason{CloseDuplicate, "a connection with this client key is open already; a new connection needs a new client_nonce"}
+	hub, refused := s.gateway.enter(env.Canister, key, s)
+	if refused != nil {
+		return refused
 	}
 
 	// From here on run's end makes the hub forget the session.
-	s.key, s.hub, s.window = key, hub, newWindow(route.Adapter)
+	s.key, s.hub, s.window = key, hub, newWindow(hub.route.Load().Adapter)
 
 	ctx, cancel := context.WithTimeout(ctx, s.gateway.limits.CallTimeout)
 	defer cancel()
 	s.registered = true
-	if err := route.Adapter.Open(ctx, forAdapter(env, raw, key)); err != nil {
+	s.state.to(stateOpening)
+	if err := s.forwardOpen(ctx, envelope); err != nil {
 		_, refused := RefusalText(err)
 		s.registered = !refused
-		return s.failed(methodOpen, CloseRefused, err)
+		return s.failed(methodOpen, causeOpenRefused, CloseRefused, err)
 	}
+	s.maxFrame = s.gateway.limits.MaxFrameBytes
+	s.state.to(stateOpen)
 	hub.opened(s)
 	s.log.Load().Info("client open")
 	return nil
+}
+
+// forwardOpen gives the canister its ws_open, and counts what becomes of it.
+func (s *session) forwardOpen(ctx context.Context, env Envelope) error {
+	route := s.hub.route.Load()
+	defer took(route.times.open, time.Now())
+	err := route.Adapter.Open(ctx, env)
+	outcome := openAccepted
+	if _, refused := RefusalText(err); refused {
+		outcome = openRefused
+	} else if err != nil {
+		outcome = openUnreachable
+	}
+	s.gateway.count.opens[outcome].Add(1)
+	return err
 }
 
 // greeted notes the canister's first message: only that makes a connection
@@ -209,18 +304,21 @@ func (s *session) greeted() { s.opening.Stop() }
 // message takes every later frame. It returns when the envelope has a place
 // in the window: until then the socket is not read, which is all the queueing
 // that a client gets.
-func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte) *CloseReason {
+func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte) *refusal {
 	switch {
 	case env.Method != methodMessage:
-		return &CloseReason{CloseNotAllowed, fmt.Sprintf("an open connection may call %s, not %q", methodMessage, env.Method)}
+		return refuse(causeMethod, CloseNotAllowed, "an open connection may call %s, not %q", methodMessage, env.Method)
 	case env.Canister != s.hub.canister:
-		return &CloseReason{CloseNotAllowed, fmt.Sprintf("this connection is with canister %s, the envelope is for %s", s.hub.canister, env.Canister)}
+		return refuse(causeCanister, CloseNotAllowed, "this connection is with canister %s, the envelope is for %s", s.hub.canister, env.Canister)
 	case env.Sender != s.key.Principal:
-		return &CloseReason{CloseNotAllowed, fmt.Sprintf("this connection is of %s, the envelope is signed by %s", s.key.Principal, env.Sender)}
+		return refuse(causeSender, CloseNotAllowed, "this connection is of %s, the envelope is signed by %s", s.key.Principal, env.Sender)
+	}
+	if refused := s.check(env); refused != nil {
+		return refused
 	}
 	finish, err := s.window.enter(ctx, len(raw))
 	if err != nil {
-		return &CloseReason{CloseGoingAway, "the gateway stops"}
+		return refuse(causeStopping, CloseGoingAway, "the gateway stops")
 	}
 	if s.out.closing() {
 		finish()
@@ -230,34 +328,45 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		defer finish()
 		ctx, cancel := context.WithTimeout(ctx, s.gateway.limits.CallTimeout)
 		defer cancel()
-		if err := s.hub.route.Adapter.Message(ctx, forAdapter(env, raw, s.key)); err != nil {
-			s.end(*s.failed(methodMessage, CloseMessageRefused, err))
+		start := time.Now()
+		route := s.hub.route.Load()
+		err := route.Adapter.Message(ctx, forAdapter(env, raw, s.key))
+		took(route.times.message, start)
+		if err != nil {
+			s.refuse(s.failed(methodMessage, causeMessageRefused, CloseMessageRefused, err))
 			s.hub.doubt()
 			return
 		}
 		s.gateway.count.messagesIn.Add(1)
-		s.hub.wake()
+		s.hub.answered()
 	})
 	return nil
 }
 
 // failed says in one sentence why a call to the canister brought nothing.
-func (s *session) failed(method string, refusal int, err error) *CloseReason {
+func (s *session) failed(method string, cause cause, code int, err error) *refusal {
 	if text, refused := RefusalText(err); refused {
 		s.log.Load().Info("canister refused", "method", method, "text", text)
-		return &CloseReason{refusal, text}
+		return &refusal{CloseReason{code, firstLine(text)}, cause}
 	}
 	if s.gateway.stopping() {
-		return &CloseReason{CloseGoingAway, "the gateway stops"}
+		return refuse(causeStopping, CloseGoingAway, "the gateway stops")
 	}
 	s.log.Load().Warn("canister not reached", "method", method, "error", err)
-	return &CloseReason{CloseTryAgainLater, fmt.Sprintf("%s did not reach the canister, try again later", method)}
+	if text, unavailable := unavailableText(err); unavailable {
+		return &refusal{CloseReason{CloseTryAgainLater, firstLine(text)}, causeUnreachable}
+	}
+	return refuse(causeUnreachable, CloseTryAgainLater, "%s did not reach the canister, try again later", method)
 }
 
 // deliver queues a certified message for the client.
 func (s *session) deliver(frame []byte) {
 	if !s.out.push(frame) {
-		s.finish(CloseReason{CloseTryAgainLater, "messages come faster than this client reads them"}, true)
+		dropped := s.out.waiting() + 1
+		if s.finish(CloseReason{CloseTryAgainLater, "messages come faster than this client reads them"}, true) {
+			s.gateway.count.refuse(causeSlowReader)
+			s.gateway.count.queueDrops.Add(uint64(dropped)) //nolint:gosec // not negative
+		}
 	}
 }
 
@@ -265,9 +374,30 @@ func (s *session) deliver(frame []byte) {
 // client if it reads that soon. Only the first reason counts.
 func (s *session) end(reason CloseReason) { s.finish(reason, false) }
 
-func (s *session) finish(reason CloseReason, dropWaiting bool) {
-	if s.out.close(reason, dropWaiting) {
-		s.gateway.count.refused(reason.Code)
-		s.log.Load().Info("closing session", "code", reason.Code, "reason", reason.Text)
+// refuse is end for something that the client has done, or that was refused to it.
+func (s *session) refuse(r *refusal) {
+	if s.finish(r.CloseReason, false) {
+		s.gateway.count.refuse(r.cause)
 	}
+}
+
+// cutOff is refuse for a client whose socket is not read any more. What was
+// queued for it is dropped: it has to make do with the reason.
+func (s *session) cutOff(r *refusal) {
+	if s.finish(r.CloseReason, true) {
+		s.gateway.count.refuse(r.cause)
+	}
+	s.out.flush()
+	s.discard()
+}
+
+// finish reports whether this was the first reason.
+func (s *session) finish(reason CloseReason, dropWaiting bool) bool {
+	if !s.out.close(reason, dropWaiting) {
+		return false
+	}
+	s.state.to(stateClosing)
+	s.gateway.count.closed(reason.Code)
+	s.log.Load().Info("closing session", "code", reason.Code, "reason", reason.Text)
+	return true
 }

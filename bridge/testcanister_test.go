@@ -41,6 +41,7 @@ type testCanister struct {
 
 	answered   map[candid.ClientKey]bool // opens that are answered without being executed
 	slowOpen   time.Duration
+	age        time.Duration          // of certificates
 	onOpen     func(candid.ClientKey) // with mu held
 	refuseOpen func(candid.ClientKey) error
 	onMessage  func(context.Context, Envelope) error
@@ -105,7 +106,10 @@ func (c *testCanister) Message(ctx context.Context, env Envelope) error {
 	return nil
 }
 
-func (c *testCanister) Close(_ context.Context, _ candid.Principal, client candid.ClientKey) error {
+func (c *testCanister) Close(ctx context.Context, _ candid.Principal, client candid.ClientKey) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed[client]++
@@ -143,7 +147,7 @@ func (c *testCanister) certify(messages []candid.OutputMessage) (tree, cert []by
 	root := witness.Digest()
 	state := ic.LabeledTree(map[string]*ic.HashTree{
 		"canister": ic.Labeled(c.id.Bytes(), ic.Labeled([]byte("certified_data"), ic.Leaf(root[:]))),
-		"time":     ic.Leaf(ic.EncodeTime(time.Now())),
+		"time":     ic.Leaf(ic.EncodeTime(time.Now().Add(-c.age))),
 	})
 	signature, err := c.key.SignTree(state)
 	if err != nil {
@@ -213,6 +217,7 @@ type bench struct {
 	canister *testCanister
 	verifier *ic.Verifier
 	server   *httptest.Server
+	dialer   *websocket.Dialer // nil for the default
 	stopped  bool
 }
 
@@ -286,7 +291,7 @@ type peer struct {
 // dial connects and reads the handshake.
 func (b *bench) dial() *peer {
 	b.Helper()
-	conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(b.server.URL, "http"), nil)
+	conn, _, err := b.dialer.Dial("ws"+strings.TrimPrefix(b.server.URL, "http"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

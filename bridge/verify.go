@@ -30,27 +30,27 @@ type checkedBatch struct {
 func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now time.Time) (*checkedBatch, error) {
 	cert, err := verifier.Verify(batch.Cert, canister, now, maxCertificateAge)
 	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, flawed(flawCertificate, fmt.Errorf("certificate: %w", err))
 	}
 	certified, found := cert.Tree.Lookup([]byte("canister"), canister.Bytes(), []byte("certified_data"))
 	if found != ic.Found {
-		return nil, errors.New("certificate: it has no certified data of the canister")
+		return nil, flawed(flawCertificate, errors.New("certificate: it has no certified data of the canister"))
 	}
 	witness, err := ic.DecodeHashTree(batch.Tree)
 	if err != nil {
-		return nil, fmt.Errorf("witness: %w", err)
+		return nil, flawed(flawWitness, fmt.Errorf("witness: %w", err))
 	}
 	if root := witness.Digest(); subtle.ConstantTimeCompare(root[:], certified) != 1 {
-		return nil, errors.New("witness: its root is not the certified data")
+		return nil, flawed(flawWitness, errors.New("witness: its root is not the certified data"))
 	}
 	for i := range batch.Messages {
 		message := &batch.Messages[i]
 		leaf, found := witness.Lookup(messagePath(message.Key)...)
 		if found != ic.Found {
-			return nil, fmt.Errorf("witness: message %s is not in it", message.Key)
+			return nil, flawed(flawWitness, fmt.Errorf("witness: message %s is not in it", message.Key))
 		}
 		if sum := sha256.Sum256(message.Content); subtle.ConstantTimeCompare(sum[:], leaf) != 1 {
-			return nil, fmt.Errorf("message %s: its content is not the certified one", message.Key)
+			return nil, flawed(flawContent, fmt.Errorf("message %s: its content is not the certified one", message.Key))
 		}
 	}
 	return &checkedBatch{Batch: batch, witness: witness, time: cert.Time}, nil

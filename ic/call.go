@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -169,7 +170,7 @@ func (c *Client) callAndWait(ctx context.Context, id Identity, effective candid.
 		if !Retryable(err) || attempt == submitAttempts {
 			return nil, err
 		}
-		if err := pause.wait(ctx, RetryAfter(err)); err != nil {
+		if err := pause.wait(ctx, err); err != nil {
 			return nil, err
 		}
 	}
@@ -181,7 +182,6 @@ func (c *Client) waitForReply(ctx context.Context, id Identity, effective candid
 	pause := backoff{next: c.opts.PollInterval, limit: c.opts.PollCap}
 	path := [][]byte{[]byte("request_status"), requestID[:]}
 	for {
-		var retry time.Duration
 		cert, err := c.ReadState(ctx, id, effective, [][][]byte{path})
 		switch {
 		case err == nil:
@@ -195,10 +195,8 @@ func (c *Client) waitForReply(ctx context.Context, id Identity, effective candid
 			}
 		case !Retryable(err):
 			return nil, err
-		default:
-			retry = RetryAfter(err)
 		}
-		if err := pause.wait(ctx, retry); err != nil {
+		if err := pause.wait(ctx, err); err != nil {
 			return nil, err
 		}
 	}
@@ -207,15 +205,24 @@ func (c *Client) waitForReply(ctx context.Context, id Identity, effective candid
 // backoff makes pauses that grow by half up to a limit.
 type backoff struct{ next, limit time.Duration }
 
-// wait pauses, at least for atLeast, or returns the context's error.
-func (b *backoff) wait(ctx context.Context, atLeast time.Duration) error {
-	t := time.NewTimer(max(b.next, min(atLeast, maxRetryAfter)))
-	defer t.Stop()
+// wait pauses, at least for as long as the server asked for with err, or
+// returns the context's error.
+func (b *backoff) wait(ctx context.Context, err error) error {
+	pause := b.next
 	b.next = min(b.next+b.next/2, b.limit)
+	return Pause(ctx, pause, err)
+}
+
+// Pause waits before what failed with err is tried again, or returns the
+// context's error: as long as the server asked for, and between half of d and
+// d, so that many who were told the same do not come back at the same moment.
+func Pause(ctx context.Context, d time.Duration, err error) error {
+	timer := time.NewTimer(RetryAfter(err) + d/2 + rand.N(d/2+1)) //nolint:gosec // jitter needs no secrecy
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-t.C:
+	case <-timer.C:
 		return nil
 	}
 }
@@ -223,11 +230,12 @@ func (b *backoff) wait(ctx context.Context, atLeast time.Duration) error {
 // maxRetryAfter bounds how long a server can make us wait by asking for it.
 const maxRetryAfter = 30 * time.Second
 
-// RetryAfter returns the pause that a server asked for, 0 if it did not.
+// RetryAfter returns the pause that a server asked for, at most 30 s; 0 if it
+// asked for none.
 func RetryAfter(err error) time.Duration {
 	var h *HTTPError
 	if errors.As(err, &h) {
-		return h.RetryAfter
+		return min(h.RetryAfter, maxRetryAfter)
 	}
 	return 0
 }

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/icrelay/icrelay/candid"
 )
 
 // Options configure a Client. Zero fields take their defaults.
@@ -29,7 +26,7 @@ type Options struct {
 
 	DialTimeout time.Duration // default 10 s
 	// Timeout bounds one HTTP request in all. Replicas hold synchronous calls for
-	// about 10 s. Default 30 s.
+	// about 10 s. Default 20 s.
 	Timeout     time.Duration
 	IdleTimeout time.Duration // how long an unused connection is kept, default 90 s
 	MaxIdle     int           // connections kept for later, default 64
@@ -43,11 +40,13 @@ type Options struct {
 
 	Now       func() time.Time  // default time.Now
 	Transport http.RoundTripper // default: a transport of the client's own
+	// Wrap, if set, puts something around the client's own transport that sees every request.
+	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 func (o *Options) setDefaults() {
 	setDefault(&o.DialTimeout, 10*time.Second)
-	setDefault(&o.Timeout, 30*time.Second)
+	setDefault(&o.Timeout, 20*time.Second)
 	setDefault(&o.IdleTimeout, 90*time.Second)
 	setDefault(&o.MaxIdle, 64)
 	setDefault(&o.MaxReply, 4<<20)
@@ -78,13 +77,6 @@ type Client struct {
 	call, query, readState endpoint
 }
 
-// endpoint remembers the newest version of an endpoint that the network has.
-type endpoint struct {
-	name     string
-	versions []int32 // newest first
-	current  atomic.Int32
-}
-
 // NewClient returns a client of the network at opts.URL. It connects to nothing yet.
 func NewClient(opts Options) (*Client, error) {
 	opts.setDefaults()
@@ -98,12 +90,15 @@ func NewClient(opts Options) (*Client, error) {
 	c := &Client{opts: opts, base: strings.TrimRight(u.String(), "/"), nodes: newNodeKeys()}
 	c.call = endpoint{name: "call", versions: []int32{4, 3, 2}}
 	c.query = endpoint{name: "query", versions: []int32{3, 2}}
-	c.readState = endpoint{name: "read_state", versions: []int32{3, 2}}
+	c.readState = endpoint{name: "read_state", versions: []int32{3, 2}, refuses404: true}
 	c.verifier.Store(opts.Verifier)
 	transport := opts.Transport
 	if transport == nil {
 		c.own = newTransport(&opts)
 		transport = c.own
+		if opts.Wrap != nil {
+			transport = opts.Wrap(c.own)
+		}
 	}
 	c.http = &http.Client{
 		Transport: transport,
@@ -111,21 +106,6 @@ func NewClient(opts Options) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
-}
-
-func newTransport(opts *Options) *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   opts.DialTimeout,
-		ResponseHeaderTimeout: opts.Timeout,
-		IdleConnTimeout:       opts.IdleTimeout,
-		MaxIdleConns:          opts.MaxIdle,
-		MaxIdleConnsPerHost:   opts.MaxIdle,
-		ForceAttemptHTTP2:     true,
-		ReadBufferSize:        32 << 10,
-		WriteBufferSize:       32 << 10,
-	}
 }
 
 // Close closes unused connections. Requests under way go on.
@@ -165,40 +145,6 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// post sends an envelope to the newest version of an endpoint that the network
-// has. A 404 of one version leads to the next older one, which is remembered
-// once it exists; the last version's 404 is an answer.
-func (c *Client) post(ctx context.Context, e *endpoint, effective candid.Principal, envelope []byte) (body []byte, status int, err error) {
-	known := e.current.Load()
-	for i, version := range e.versions {
-		if known != 0 && version > known {
-			continue
-		}
-		path := "/api/v" + strconv.Itoa(int(version)) + "/canister/" + effective.String() + "/" + e.name
-		body, status, err = c.do(ctx, http.MethodPost, path, envelope)
-		if i < len(e.versions)-1 && missingEndpoint(err) {
-			continue
-		}
-		if !missingEndpoint(err) && answered(err) {
-			e.current.CompareAndSwap(known, version)
-		}
-		break
-	}
-	return body, status, err
-}
-
-// missingEndpoint reports a status that servers give for paths they do not know.
-func missingEndpoint(err error) bool {
-	var h *HTTPError
-	return errors.As(err, &h) && (h.Status == http.StatusNotFound || h.Status == http.StatusMethodNotAllowed)
-}
-
-// answered reports whether a server answered something about the request.
-func answered(err error) bool {
-	var h *HTTPError
-	return err == nil || errors.As(err, &h) && h.Status < 500
-}
-
 // maxErrorText bounds how much of an error page is kept.
 const maxErrorText = 512
 
@@ -219,6 +165,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		c.suspect(ctx)
 		return nil, 0, transportError(ctx, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is left to lose
@@ -227,6 +174,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 	}
 	answer, err := readBody(resp, c.opts.MaxReply)
 	if err != nil {
+		c.suspect(ctx)
 		return nil, resp.StatusCode, transportError(ctx, err)
 	}
 	return answer, resp.StatusCode, nil

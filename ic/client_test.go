@@ -230,7 +230,8 @@ func TestSubmit(t *testing.T) {
 		"not found":       {answer: func(request) reply { return reply{status: 404} }, want: "HTTP status 404"},
 		"too many":        {answer: func(request) reply { return reply{status: 429} }, want: "HTTP status 429", retryable: true},
 		"unavailable":     {answer: func(request) reply { return reply{status: 503} }, want: "HTTP status 503", retryable: true},
-		"redirect":        {answer: func(request) reply { return reply{status: 307, header: http.Header{"Location": {"/elsewhere"}}} }, want: "HTTP status 307"},
+		"redirect":        {answer: func(request) reply { return reply{status: 307, header: http.Header{"Location": {"/elsewhere"}}} }, want: "HTTP status 307", retryable: true},
+		"moved":           {answer: func(request) reply { return reply{status: 301, header: http.Header{"Location": {"/elsewhere"}}} }, want: "HTTP status 301"},
 		"a long answer":   {answer: func(request) reply { return reply{body: make([]byte, 5<<20)} }, want: "answer of more than 4194304 bytes", retryable: true},
 		"an endless page": {answer: func(request) reply { return reply{status: 500, body: bytes.Repeat([]byte("x"), 5<<20)} }, want: "HTTP status 500", retryable: true},
 	}

@@ -65,21 +65,35 @@ type errRequest struct{ error }
 func (e errRequest) Unwrap() error { return e.error }
 
 // Retryable reports whether the same request may succeed later: the network was
-// not reached, answered 429 or 5xx, or answered with something that cannot be
-// believed. Rejects, other 4xx statuses, an expired request and a cancelled
-// context are final.
+// not reached, answered 429, 5xx or a temporary redirect, or answered with
+// something that cannot be believed. Rejects, other 4xx statuses, an expired
+// request and a cancelled context are final. A 404 is final unless the endpoint
+// has answered before.
 // Sending an identical signed call again is harmless, as it has the same id.
 func Retryable(err error) bool {
 	var reject *RejectError
 	var status *HTTPError
 	var request errRequest
+	var vanished errVanished
 	switch {
 	case err == nil, errors.As(err, &reject), errors.As(err, &request),
 		errors.Is(err, context.Canceled), errors.Is(err, ErrReplyForgotten), errors.Is(err, ErrNoRootKey),
 		errors.Is(err, ErrExpired):
 		return false
+	case errors.As(err, &vanished):
+		return true
 	case errors.As(err, &status):
-		return status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout || status.Status >= 500
+		return status.passes()
 	}
 	return true
+}
+
+// passes reports whether the status speaks of the moment, not of the request.
+func (e *HTTPError) passes() bool {
+	switch e.Status {
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, // such as to a page about maintenance
+		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return e.Status >= 500
 }

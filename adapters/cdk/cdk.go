@@ -15,6 +15,7 @@ import (
 type Adapter struct {
 	client   *ic.Client
 	identity ic.Identity
+	gates    gates
 }
 
 var (
@@ -38,10 +39,12 @@ func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
 }
 
 // Resubmission waits: the first short, because a network that answers
-// "accepted" is about to have the reply; bounded, because a person waits.
+// "accepted" is about to have the reply; bounded, because a person waits. For
+// Close nobody does.
 const (
 	firstWait = 100 * time.Millisecond
 	longWait  = 2 * time.Second
+	closeWait = 10 * time.Second
 )
 
 // forward submits the client's envelope until it has an answer. The identical
@@ -51,9 +54,14 @@ const (
 func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelope) error {
 	ctx, cancel := context.WithDeadline(ctx, env.Expiry)
 	defer cancel()
+	visit := a.gates.visit(env.Canister)
+	defer visit.leave()
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
+		if err := visit.enter(ctx); err != nil {
+			return failure(method, err)
+		}
 		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID, nil)
-		pause := wait
+		visit.done(err)
 		switch {
 		case err == nil && !outcome.Accepted:
 			return readResult(method, outcome.Reply)
@@ -63,11 +71,9 @@ func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelop
 			err = errors.New("accepted, but not answered in time")
 		case !mayPass(err):
 			return failure(method, err)
-		default:
-			pause = max(wait, ic.RetryAfter(err))
 		}
-		if sleep(ctx, pause) != nil {
-			return fmt.Errorf("%s: %w", method, err)
+		if visit.pause(ctx, wait, err) != nil {
+			return failure(method, err)
 		}
 	}
 }
@@ -93,7 +99,9 @@ func failure(method string, err error) error {
 	var reject *ic.RejectError
 	var status *ic.HTTPError
 	switch {
-	case errors.As(err, &reject) && !passes(reject) && reject.Code != rejectUnknown:
+	case errors.As(err, &reject) && passes(reject):
+		return fmt.Errorf("%s: %w", method, &bridge.UnavailableError{Text: reject.Text, Err: err})
+	case errors.As(err, &reject) && reject.Code != rejectUnknown:
 		return &bridge.RefusedError{Text: reject.Text}
 	case errors.As(err, &status) && !ic.Retryable(err):
 		return bridge.Refused("the network does not take %s: %v", method, status)
@@ -103,17 +111,6 @@ func failure(method string, err error) error {
 
 // rejectUnknown is SYS_UNKNOWN (interface specification, "Reject codes").
 const rejectUnknown = 6
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
 
 // readResult reads variant { Ok; Err : text }.
 func readResult(method string, reply []byte) error {
@@ -127,12 +124,19 @@ func readResult(method string, reply []byte) error {
 	return nil
 }
 
-// Close calls ws_close in the gateway's name, again while the canister is
-// stopped: after an upgrade it would still count the client. That the canister
-// does not know the client (any more) is what Close is for.
+// Close calls ws_close in the gateway's name, again while the network is not
+// reached or the canister is stopped: afterwards it would still count the
+// client. That the canister does not know the client (any more) is what Close
+// is for.
 func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
-	for wait := firstWait; ; wait = min(2*wait, longWait) {
+	visit := a.gates.visit(canister)
+	defer visit.leave()
+	for wait := firstWait; ; wait = min(2*wait, closeWait) {
+		if err := visit.enter(ctx); err != nil {
+			return failure("ws_close", err)
+		}
 		reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
+		visit.done(err)
 		if err == nil {
 			err = readResult("ws_close", reply)
 			if _, refused := bridge.RefusalText(err); refused {
@@ -141,7 +145,8 @@ func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client c
 			return err
 		}
 		var reject *ic.RejectError
-		if !errors.As(err, &reject) || !reject.Stopped() || sleep(ctx, wait) != nil {
+		again := ic.Retryable(err) || errors.As(err, &reject) && passes(reject)
+		if !again || visit.pause(ctx, wait, err) != nil {
 			return failure("ws_close", err)
 		}
 	}
@@ -150,7 +155,11 @@ func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client c
 // Poll queries ws_get_messages in the gateway's name.
 func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
 	reply, err := a.client.Query(ctx, a.identity, canister, "ws_get_messages", candid.EncodeGetMessagesArgs(from))
-	if err != nil {
+	var status *ic.HTTPError
+	switch {
+	case errors.As(err, &status): // whatever it is: not the canister's answer, and sessions live on it
+		return bridge.Batch{}, fmt.Errorf("ws_get_messages: %w", err)
+	case err != nil:
 		return bridge.Batch{}, failure("ws_get_messages", err)
 	}
 	batch, text, refused, err := candid.DecodeOutputMessages(reply)

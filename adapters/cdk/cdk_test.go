@@ -50,18 +50,18 @@ func TestConformance(t *testing.T) {
 // whether the client is told that it was refused.
 func TestRejects(t *testing.T) {
 	for _, tc := range []struct {
-		name           string
-		reject         ic.RejectError
-		again, refused bool
+		name                        string
+		reject                      ic.RejectError
+		again, refused, unavailable bool
 	}{
-		{"overloaded", ic.RejectError{Code: 2, ErrorCode: "IC0201"}, true, false},
-		{"overloaded, certified", ic.RejectError{Code: 2, ErrorCode: "IC0201", Certified: true}, false, false},
-		{"stopped", ic.RejectError{Code: 5, ErrorCode: "IC0508"}, true, false},
-		{"stopping", ic.RejectError{Code: 5, ErrorCode: "IC0509"}, true, false},
-		{"stopping when its turn came", ic.RejectError{Code: 5, ErrorCode: "IC0509", Certified: true}, false, false},
-		{"trapped", ic.RejectError{Code: 5, ErrorCode: "IC0503", Certified: true}, false, true},
-		{"no such canister", ic.RejectError{Code: 3, ErrorCode: "IC0301"}, false, true},
-		{"nothing is known", ic.RejectError{Code: 6, Certified: true}, false, false},
+		{"overloaded", ic.RejectError{Code: 2, ErrorCode: "IC0201"}, true, false, true},
+		{"overloaded, certified", ic.RejectError{Code: 2, ErrorCode: "IC0201", Certified: true}, false, false, true},
+		{"stopped", ic.RejectError{Code: 5, ErrorCode: "IC0508"}, true, false, true},
+		{"stopping", ic.RejectError{Code: 5, ErrorCode: "IC0509"}, true, false, true},
+		{"stopping when its turn came", ic.RejectError{Code: 5, ErrorCode: "IC0509", Certified: true}, false, false, true},
+		{"trapped", ic.RejectError{Code: 5, ErrorCode: "IC0503", Certified: true}, false, true, false},
+		{"no such canister", ic.RejectError{Code: 3, ErrorCode: "IC0301"}, false, true, false},
+		{"nothing is known", ic.RejectError{Code: 6, Certified: true}, false, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := fmt.Errorf("call: %w", &tc.reject)
@@ -73,6 +73,9 @@ func TestRejects(t *testing.T) {
 			}
 			if !errors.As(failure("ws_message", err), new(*ic.RejectError)) && !tc.refused {
 				t.Error("the log would not say why")
+			}
+			if got := errors.As(failure("ws_message", err), new(*bridge.UnavailableError)); got != tc.unavailable {
+				t.Errorf("the client is told why: %v", got)
 			}
 		})
 	}

@@ -70,21 +70,29 @@ func (a *Adapter) Window() (messages, bytes int) { return windowMessages, window
 // Open forwards a signed ws_open, unless the relay canister's interface is one
 // that this gateway does not know.
 func (a *Adapter) Open(ctx context.Context, env bridge.Envelope) error {
-	if err := a.shakeHands(ctx, env.Canister); err != nil {
-		return err
+	const longWait = 2 * time.Second // a person waits
+	for wait := notReached; ; wait = min(2*wait, longWait) {
+		err := a.shakeHands(ctx, env.Canister)
+		if err == nil {
+			return a.Adapter.Open(ctx, env)
+		}
+		if _, isRefusal := bridge.RefusalText(err); isRefusal || ic.Pause(ctx, wait, err) != nil {
+			return err
+		}
 	}
-	return a.Adapter.Open(ctx, env)
 }
 
 // Message forwards a signed ws_message. The target has most likely something
 // new afterwards, so the feeds are looked at.
 func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
-	err := a.Adapter.Message(ctx, env)
+	if err := a.Adapter.Message(ctx, env); err != nil {
+		return err
+	}
 	select {
 	case a.sent <- struct{}{}:
 	default:
 	}
-	return err
+	return nil
 }
 
 // Poll notes how far the gateway has come, for the next pull to say.

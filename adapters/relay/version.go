@@ -30,7 +30,9 @@ func (a *Adapter) Version(ctx context.Context, canister candid.Principal) (Versi
 	case errors.As(err, &reject) && hasNoMethod(reject):
 		return Version{}, bridge.Refused("canister %s has no method relay_version, so it is no relay canister, or one that is older than this gateway, "+
 			"which speaks version %d of its interface: upgrade it to the one that `relay canister wasm` writes", canister, Interface)
-	case errors.As(err, &reject) && !reject.Transient() && !reject.Stopped():
+	case errors.As(err, &reject) && (reject.Transient() || reject.Stopped()):
+		return Version{}, &bridge.UnavailableError{Text: reject.Text, Err: err}
+	case errors.As(err, &reject):
 		return Version{}, &bridge.RefusedError{Text: reject.Text}
 	case errors.As(err, &status) && !ic.Retryable(err):
 		return Version{}, bridge.Refused("the network does not take relay_version: %v", status)
@@ -76,14 +78,16 @@ type handshake struct {
 
 	mu       sync.Mutex
 	canister candid.Principal
-	refusal  error // nil: the canister can be used
+	problem  error // nil: the canister can be used
 	until    time.Time
 }
 
 // Upgrades of canisters are rare. After a refusal somebody is about to mend it.
+// A canister that is not reached is asked once for all who wait.
 const (
-	trusted = time.Minute
-	refused = 5 * time.Second
+	trusted    = time.Minute
+	refused    = 5 * time.Second
+	notReached = 500 * time.Millisecond
 )
 
 func newHandshake() *handshake {
@@ -93,27 +97,27 @@ func newHandshake() *handshake {
 }
 
 // known returns what is known of a canister, if it is not too old.
-func (h *handshake) known(canister candid.Principal) (ok bool, refusal error) {
+func (h *handshake) known(canister candid.Principal) (ok bool, problem error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.canister != canister || time.Now().After(h.until) {
 		return false, nil
 	}
-	return true, h.refusal
+	return true, h.problem
 }
 
-func (h *handshake) note(canister candid.Principal, refusal error, valid time.Duration) {
+func (h *handshake) note(canister candid.Principal, problem error, valid time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.canister, h.refusal, h.until = canister, refusal, time.Now().Add(valid)
+	h.canister, h.problem, h.until = canister, problem, time.Now().Add(valid)
 }
 
 // shakeHands returns an error if clients must not be connected with the relay
 // canister. Many may ask at once; the canister is asked by one of them.
 func (a *Adapter) shakeHands(ctx context.Context, canister candid.Principal) error {
 	h := a.handshake
-	if ok, refusal := h.known(canister); ok {
-		return refusal
+	if ok, problem := h.known(canister); ok {
+		return problem
 	}
 	select {
 	case <-ctx.Done():
@@ -121,17 +125,21 @@ func (a *Adapter) shakeHands(ctx context.Context, canister candid.Principal) err
 	case <-h.turn:
 	}
 	defer func() { h.turn <- struct{}{} }()
-	if ok, refusal := h.known(canister); ok {
-		return refusal
+	if ok, problem := h.known(canister); ok {
+		return problem
 	}
 	_, err := a.Version(ctx, canister)
-	if err == nil {
+	_, isRefusal := bridge.RefusalText(err)
+	switch {
+	case err == nil:
 		h.note(canister, nil, trusted)
-		return nil
-	}
-	if _, isRefusal := bridge.RefusalText(err); isRefusal {
+	case isRefusal:
 		h.note(canister, err, refused)
-		return err
+	default:
+		err = fmt.Errorf("relay_version: %w", err)
+		if ctx.Err() == nil { // or it may be the caller's impatience
+			h.note(canister, err, notReached)
+		}
 	}
-	return fmt.Errorf("relay_version: %w", err)
+	return err
 }

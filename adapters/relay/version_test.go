@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,6 +144,7 @@ func TestVersionUnreachable(t *testing.T) {
 		t.Errorf("Check = %v", err)
 	}
 	// The question under way is somebody else's, and takes long.
+	adapter = New(n.DeadClient(), testnet.Identity(t), Settings{}, slog.New(slog.DiscardHandler))
 	<-adapter.handshake.turn
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -150,6 +152,63 @@ func TestVersionUnreachable(t *testing.T) {
 		t.Errorf("Open = %v, want the context's end", err)
 	}
 }
+
+// Clients that come while the network is not reached wait, and share the
+// questions whether it is there again.
+func TestOpensWaitForTheNetwork(t *testing.T) {
+	n := testnet.Start(t)
+	s := &standIn{version: "1"}
+	s.number.Store(Interface)
+	id := s.install(t, n)
+	var asked atomic.Int64
+	var down atomic.Bool
+	down.Store(true)
+	client, err := ic.NewClient(ic.Options{URL: n.URL(), Verifier: n.Verifier, Wrap: func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if down.Load() {
+				asked.Add(1)
+				return nil, errors.New("no route to host")
+			}
+			return next.RoundTrip(r)
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	gateway := testnet.Identity(t)
+	adapter := New(client, gateway, Settings{}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	const size = 50
+	results := make(chan error, size)
+	start := time.Now()
+	for i := range size {
+		env := openEnvelope(t, id, gateway.Principal(), uint64(i))
+		go func() { results <- adapter.Open(ctx, env) }()
+	}
+	for asked.Load() < 4 {
+		select {
+		case err := <-results:
+			t.Fatalf("Open = %v without a network", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	// One question at a time, and its answer holds for all for a while.
+	if most := 2 + int64(time.Since(start)/notReached); asked.Load() > most {
+		t.Errorf("%d questions in %s, want %d at most", asked.Load(), time.Since(start), most)
+	}
+	down.Store(false)
+	for range size {
+		if err := <-results; err != nil {
+			t.Errorf("Open = %v", err)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Many clients that come at once cost one question. What the answer means holds
 // for a while, and then the canister may have been upgraded.

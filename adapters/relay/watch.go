@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +47,7 @@ func (a *Adapter) Watch(ctx context.Context, canister candid.Principal, changed 
 
 	ticker := time.NewTicker(w.readEvery)
 	defer ticker.Stop()
+	read := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,9 +59,13 @@ func (a *Adapter) Watch(ctx context.Context, canister candid.Principal, changed 
 				default:
 				}
 			}
+			if time.Since(read) < a.settings.WatchInterval {
+				continue // while many messages come
+			}
 		case <-ticker.C:
 		}
 		w.readStatus(ctx)
+		read = time.Now()
 	}
 }
 
@@ -93,8 +100,8 @@ func (w *watch) readStatus(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	w.logTimers(status) // first: what is learnt belongs to the feeds' goroutines, too
 	w.learn(status, start)
-	w.logTimers(status)
 	w.logRejections(status.rejections)
 }
 
@@ -173,11 +180,13 @@ func (w *watch) logRejections(list []rejection) {
 	}
 }
 
-// watchFeed looks at one feed until ctx ends. A problem is logged when it changes.
+// watchFeed looks at one feed until ctx ends, more rarely while it does not
+// work. A problem is logged when it changes.
 func (w *watch) watchFeed(ctx context.Context, feed Target, nudge <-chan struct{}) {
 	ticker := time.NewTicker(w.settings.WatchInterval)
 	defer ticker.Stop()
 	lookBack := newLookBack(w.readEvery)
+	rest := rest{first: w.settings.WatchInterval, longest: max(w.readEvery, w.settings.WatchInterval)}
 	problem := ""
 	for {
 		select {
@@ -185,15 +194,55 @@ func (w *watch) watchFeed(ctx context.Context, feed Target, nudge <-chan struct{
 			return
 		case <-ticker.C:
 		case <-nudge:
+			rest.shorten()
+		}
+		if !rest.over(time.Now()) {
+			continue
 		}
 		err := w.pullIfNew(ctx, feed, &lookBack)
 		if ctx.Err() != nil {
 			return
 		}
+		rest.after(time.Now(), err)
 		text := textOf(err)
 		w.logFeed(feed, problem, text)
 		problem = text
 	}
+}
+
+// A rest is the pause after looks at a feed that failed: it doubles with each,
+// and begins anew with one that does not fail.
+type rest struct {
+	first, longest time.Duration
+
+	errs int       // in a row
+	soon time.Time // where shorten moves the end to
+	end  time.Time
+}
+
+func (r *rest) over(now time.Time) bool { return r.errs == 0 || now.After(r.end) }
+
+// shorten is for when a message went through: the network is there, though it
+// may not like to be asked at once.
+func (r *rest) shorten() {
+	if r.soon.Before(r.end) {
+		r.end = r.soon
+	}
+}
+
+func (r *rest) after(now time.Time, err error) {
+	if err == nil {
+		r.errs = 0
+		return
+	}
+	r.errs++
+	pause := r.first
+	for range r.errs {
+		pause = min(2*pause, r.longest)
+	}
+	asked := ic.RetryAfter(err)
+	r.soon = now.Add(asked + r.first)
+	r.end = now.Add(asked + pause/2 + rand.N(pause/2+1)) //nolint:gosec // jitter needs no secrecy
 }
 
 // A lookBack says when it is time to look whether a target still has what it
@@ -305,8 +354,12 @@ func textOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	return sentence(err.Error())
+	return localAddress.ReplaceAllString(sentence(err.Error()), "")
 }
+
+// localAddress is this end of a TCP connection in an error's text: another one
+// each time, although the problem is the same.
+var localAddress = regexp.MustCompile(`(\[[0-9a-fA-F:.%a-z]*\]|\d+(\.\d+){3}):\d+->`)
 
 func sentence(text string) string {
 	line, _, _ := strings.Cut(text, "\n")

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -316,4 +317,17 @@ func TestPullNamesTheInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a pull of this interface is taken", func() bool { return changes() > 0 })
+}
+
+// The same problem is the same text, though each TCP connection has a port of its own.
+func TestTextOfErrors(t *testing.T) {
+	for from, want := range map[string]string{
+		"query: read tcp 127.0.0.1:45530->127.0.0.1:4943: connection reset by peer": "query: read tcp 127.0.0.1:4943: connection reset by peer",
+		"read tcp [::1]:45530->[::1]:4943: i/o timeout\nmore":                       "read tcp [::1]:4943: i/o timeout",
+		"refused: a -> b": "refused: a -> b",
+	} {
+		if got := textOf(errors.New(from)); got != want {
+			t.Errorf("%q becomes %q, want %q", from, got, want)
+		}
+	}
 }

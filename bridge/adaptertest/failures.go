@@ -60,6 +60,35 @@ func (s *suite) unreachable() {
 	}
 }
 
+// stopped: a canister that is being upgraded is back soon. What reached it
+// meanwhile was not taken in, so the same envelope does it later.
+func (s *suite) stopped() {
+	if s.Stop == nil {
+		return
+	}
+	c := s.client()
+	c.open()
+	message, late := c.nextMessage(s.Content(0)), s.client()
+	open := late.openEnvelope()
+	s.no(s.Stop(s.ctx))
+	for _, call := range append(s.calls(s.Adapter, s.Canister),
+		call{"Message", func(ctx context.Context) error { return s.Adapter.Message(ctx, message) }},
+		call{"Open", func(ctx context.Context) error { return s.Adapter.Open(ctx, open) }},
+	) {
+		ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
+		if err := notReached(ctx, call); err != nil {
+			s.Error(err)
+		}
+		cancel()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Adapter.Close(s.ctx, s.Canister, c.key) }()
+	s.no(s.Start(s.ctx))
+	s.no(<-closed)
+	s.no(s.Adapter.Open(s.ctx, open))
+	s.no(s.Adapter.Message(s.ctx, late.nextMessage(s.Content(1))))
+}
+
 // missing: the network's own word is final, and known at once. Nothing is left
 // to close at a canister that is not there, so Close may return either.
 func (s *suite) missing() {

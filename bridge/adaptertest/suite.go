@@ -38,6 +38,10 @@ type Target struct {
 
 	// Missing is the id of a canister that does not exist.
 	Missing candid.Principal
+
+	// Stop and Start stop the canister and start it again, as for an upgrade;
+	// nil for a builtin one, which nobody can stop.
+	Stop, Start func(context.Context) error
 }
 
 // Run runs the suite; every test gets a Target of its own.
@@ -62,6 +66,7 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"an ended context ends every call", (*suite).endedContext},
 		{"a missing canister is a refusal", (*suite).missing},
 		{"an unreachable network is not a refusal", (*suite).unreachable},
+		{"a stopped canister is not a refusal", (*suite).stopped},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,8 @@ else has to be installed.
 
 On standard output it prints where everything is; the log goes to standard
 error. SIGINT and SIGTERM close every connection in order and end it.
+SIGHUP makes it read the configuration again: certificates and routes change
+while clients stay connected.
 Exit codes: 0 stopped, 1 could not start or go on, 2 the configuration is
 wrong.`
 
@@ -42,12 +45,15 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			reload := hangups(ctx, stop)
 			cfg, err := config.Load(path)
 			if err != nil {
 				return err
 			}
 			log := newLog(cmd.ErrOrStderr(), cfg.Gateway.Log)
-			return app.Run(cmd.Context(), cfg, cmd.OutOrStdout(), log)
+			return app.RunReloading(ctx, cfg, reload, cmd.OutOrStdout(), log)
 		},
 	}
 	root.PersistentFlags().StringVar(&path, "config", "config.toml", "the configuration `file`")

@@ -10,19 +10,27 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 	"github.com/icrelay/icrelay/internal/httpstop"
 )
 
-// Run starts everything that the configuration names, prints where it can be
-// found, and serves until ctx ends; then it stops in order. That ctx ended is
-// no error, not even during the start.
+// Run is RunReloading without reloads.
 func Run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
-	return unlessStopped(ctx, run(ctx, cfg, out, log), log)
+	return RunReloading(ctx, cfg, nil, out, log)
+}
+
+// RunReloading starts everything that the configuration names, prints where it
+// can be found, and serves until ctx ends; then it stops in order. That ctx
+// ended is no error, not even during the start. Whatever comes from reload makes
+// it read the configuration's file again.
+func RunReloading(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out io.Writer, log *slog.Logger) error {
+	return unlessStopped(ctx, run(ctx, cfg, reload, out, log), log)
 }
 
 // unlessStopped drops what failed because the user wanted the end.
@@ -34,7 +42,7 @@ func unlessStopped(ctx context.Context, err error, log *slog.Logger) error {
 	return nil
 }
 
-func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out io.Writer, log *slog.Logger) error {
 	identity, err := loadIdentity(cfg, log)
 	if err != nil {
 		return err
@@ -45,6 +53,13 @@ func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 	}
 	defer func() { _ = listener.Close() }()
 
+	metrics, err := listenForMetrics(cfg)
+	if err != nil {
+		return err
+	}
+	if metrics != nil {
+		defer func() { _ = metrics.Close() }()
+	}
 	network, err := connect(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -57,6 +72,11 @@ func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 	if err := network.install(ctx, cfg, identity.Principal(), log); err != nil {
 		return err
 	}
+	door, err := openDoor(cfg, listener, log)
+	if err != nil {
+		return err
+	}
+	defer door.close()
 	gateway, err := bridge.New(bridge.Options{
 		Principal: identity.Principal(),
 		Routes:    routes,
@@ -66,7 +86,14 @@ func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 		Info:      network.info(),
 		Web:       cfg.Gateway.Web,
 
+		TrustedProxies: cfg.Gateway.Proxies(),
+		AllowedOrigins: cfg.Gateway.AllowedOrigins,
+		RequireOrigin:  cfg.Gateway.RequireOrigin,
+		Reachable:      network.reachable,
+		LocalMetrics:   cfg.Gateway.MetricsListen == "",
+
 		FirstMessageDelay: network.firstMessageDelay(cfg),
+		Certificates:      door.problem,
 
 		Log: log,
 	})
@@ -74,8 +101,25 @@ func run(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logge
 		return err
 	}
 	lookForPage(cfg.Gateway.Web, log)
-	printAddresses(out, listener.Addr(), identity.Principal(), network)
-	return serve(ctx, listener, gateway, log)
+	printAddresses(out, door, identity.Principal(), network)
+	stopMetrics := serveMetrics(metrics, gateway, out, log)
+	defer stopMetrics()
+	running := *cfg // changes with each reload
+	s := &service{cfg: &running, network: network, identity: identity, gateway: gateway, routes: routes, door: door, log: log}
+	return s.serve(ctx, reload)
+}
+
+// A service is what runs, and the configuration that is in force.
+type service struct {
+	cfg      *config.Config
+	network  *network
+	identity ic.Identity
+	gateway  *bridge.Gateway
+	routes   []bridge.Route // made of cfg.Routes, one for each
+	door     *door
+	log      *slog.Logger
+
+	checks sync.WaitGroup // of routes
 }
 
 // listen explains a taken port with the setting that chose it.
@@ -104,39 +148,50 @@ func lookForPage(folder string, log *slog.Logger) {
 // checkTimeout bounds the look at the canisters at start.
 const checkTimeout = 30 * time.Second
 
-// serve runs the HTTP server until ctx ends.
-func serve(ctx context.Context, listener net.Listener, gateway *bridge.Gateway, log *slog.Logger) error {
-	server := &http.Server{
-		Handler:           gateway,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+// serve runs the HTTP servers until ctx ends.
+func (s *service) serve(ctx context.Context, reload <-chan os.Signal) error {
+	server := s.gateway.Server()
+	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	var fresh httpstop.Fresh
-	server.ConnState = fresh.Track
+	count := server.ConnState
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		fresh.Track(conn, state)
+		count(conn, state)
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(s.door) }()
+	stopRedirecting := s.door.redirectAll(s.log)
+	s.checkRoutes(ctx)
 
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		checkRoutes(ctx, gateway, checkTimeout, log)
-	}()
-
-	var err error
-	select {
-	case err = <-served:
-		err = fmt.Errorf("gateway: %w", err)
-	case <-ctx.Done():
-		log.Info("stopping")
-	}
-	gateway.Stop(context.Background())
+	err := s.wait(ctx, reload, served)
+	s.gateway.Stop(context.Background())
+	stopRedirecting()
 	if shutdownErr := shutdown(server, &fresh); shutdownErr != nil {
-		log.Warn("HTTP server did not stop in time", "error", shutdownErr)
+		s.log.Warn("HTTP server did not stop in time", "error", shutdownErr)
 	}
-	<-checked
+	s.checks.Wait()
 	return err
+}
+
+// wait returns when ctx ends, or with the error of the server. Meanwhile it
+// reloads.
+func (s *service) wait(ctx context.Context, reload <-chan os.Signal, served <-chan error) error {
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("gateway: %w", err)
+		case <-ctx.Done():
+			s.log.Info("stopping")
+			return nil
+		case <-reload:
+			s.reload(ctx)
+		}
+	}
+}
+
+// checkRoutes looks at the canisters in the background.
+func (s *service) checkRoutes(ctx context.Context) {
+	s.checks.Go(func() { checkRoutes(ctx, s.gateway, checkTimeout, s.log) })
 }
 
 // checkRoutes logs what does not work as configured. The gateway serves all the

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/icrelay/icrelay/bridge"
@@ -25,16 +26,17 @@ import (
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 	"github.com/icrelay/icrelay/internal/testnet"
+	"github.com/icrelay/icrelay/internal/tlsconf/acmetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, acmetest.Leaks()...) }
 
 // load writes the text as config.toml into a folder and loads it. {root} is
 // the project's folder.
 func load(t *testing.T, text string) *config.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.toml")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{root}", testnet.Root())), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(expand(text)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Load(path)
@@ -43,6 +45,8 @@ func load(t *testing.T, text string) *config.Config {
 	}
 	return cfg
 }
+
+func expand(text string) string { return strings.ReplaceAll(text, "{root}", testnet.Root()) }
 
 const guestbook = `
 [gateway]
@@ -70,6 +74,9 @@ type running struct {
 	info     bridge.Info
 	verifier *ic.Verifier
 	stop     func() error // returns what Run returned
+
+	http   *http.Client
+	dialer *websocket.Dialer
 }
 
 // launch starts Run or RunNetwork, and returns the last value that it printed
@@ -125,25 +132,31 @@ func start(t *testing.T, cfg *config.Config) *running {
 		last = "canister relay"
 	}
 	printed, stop := launch(t, cfg, Run, last)
-	r := &running{T: t, stop: stop}
+	r := &running{T: t, stop: stop, http: http.DefaultClient}
+	r.meet(printed)
+	return r
+}
+
+// meet learns where everything is.
+func (r *running) meet(printed map[string]string) {
+	r.Helper()
 	r.url = strings.TrimSuffix(printed["page"], "/")
 	r.get("/info", &r.info)
 	if r.info.GatewayPrincipal != printed["gateway"] || r.info.Network.URL != printed["network"] {
-		t.Errorf("printed %v, info says %+v", printed, r.info)
+		r.Errorf("printed %v, info says %+v", printed, r.info)
 	}
 	rootKey, err := hex.DecodeString(r.info.Network.RootKeyHex)
 	if err != nil {
-		t.Fatal(err)
+		r.Fatal(err)
 	}
 	if r.verifier, err = ic.NewVerifier(rootKey); err != nil {
-		t.Fatal(err)
+		r.Fatal(err)
 	}
-	return r
 }
 
 func (r *running) get(path string, v any) {
 	r.Helper()
-	response, err := http.Get(r.url + path)
+	response, err := r.http.Get(r.url + path)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -174,6 +187,7 @@ func (r *running) tryDial(canister candid.Principal) (*client.Conn, error) {
 		Canister: canister,
 		Identity: testnet.Identity(r),
 		Verifier: r.verifier,
+		Dialer:   r.dialer,
 	})
 }
 

@@ -9,9 +9,9 @@ import (
 )
 
 // printAddresses tells a person, or a script, where everything is.
-func printAddresses(out io.Writer, address net.Addr, gateway candid.Principal, n *network) {
-	printLine(out, "page", "http://"+reachable(address)+"/")
-	printLine(out, "websocket", "ws://"+reachable(address)+"/")
+func printAddresses(out io.Writer, d *door, gateway candid.Principal, n *network) {
+	printLine(out, "page", d.url("http"))
+	printLine(out, "websocket", d.url("ws"))
 	printLine(out, "gateway", gateway.String())
 	printNetwork(out, n)
 }

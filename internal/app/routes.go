@@ -18,6 +18,12 @@ func makeRoutes(cfg *config.Config, n *network, identity ic.Identity, log *slog.
 	for i, r := range cfg.Routes {
 		route := bridge.Route{Any: r.IsAny(), Name: r.Adapter}
 		var err error
+		if route.Allow, err = principals("allow", r.Allow, n.canisters); err != nil {
+			return nil, fmt.Errorf("route[%d].%w", i, err)
+		}
+		if route.Deny, err = principals("deny", r.Deny, n.canisters); err != nil {
+			return nil, fmt.Errorf("route[%d].%w", i, err)
+		}
 		if !route.Any {
 			if route.Canister, err = config.Principal(r.Canister, n.canisters); err != nil {
 				return nil, fmt.Errorf("route[%d].canister: %w", i, err)
@@ -42,17 +48,38 @@ func makeRoutes(cfg *config.Config, n *network, identity ic.Identity, log *slog.
 
 func limits(l config.Limits) bridge.Limits {
 	return bridge.Limits{
-		MaxConnections: l.MaxConnections,
-		MaxFrameBytes:  l.MaxFrameBytes,
-		OpenTimeout:    time.Duration(l.OpenTimeout),
-		CallTimeout:    time.Duration(l.CallTimeout),
-		PollTimeout:    time.Duration(l.PollTimeout),
-		PingInterval:   time.Duration(l.PingInterval),
-		IdleTimeout:    time.Duration(l.IdleTimeout),
-		WriteTimeout:   time.Duration(l.WriteTimeout),
-		QueueMessages:  l.QueueMessages,
-		QueueBytes:     l.QueueBytes,
-		StopTimeout:    time.Duration(l.StopTimeout),
+		MaxConnections:             l.MaxConnections,
+		MaxConnectionsPerAddress:   l.MaxConnectionsPerAddress,
+		MaxConnectionsPerCanister:  l.MaxConnectionsPerCanister,
+		MaxConnectionsPerPrincipal: l.MaxConnectionsPerPrincipal,
+
+		ConnectionRate:            l.ConnectionRate,
+		ConnectionBurst:           l.ConnectionBurst,
+		ConnectionRatePerAddress:  l.ConnectionRatePerAddress,
+		ConnectionBurstPerAddress: l.ConnectionBurstPerAddress,
+
+		FrameRate:     l.FrameRate,
+		FrameBurst:    l.FrameBurst,
+		ByteRate:      l.ByteRate,
+		ByteBurst:     l.ByteBurst,
+		MaxFrameBytes: l.MaxFrameBytes,
+
+		MaxHeaderBytes:               l.MaxHeaderBytes,
+		MaxHTTPConnections:           l.MaxHTTPConnections,
+		MaxHTTPConnectionsPerAddress: l.MaxHTTPConnectionsPerAddress,
+		HeaderTimeout:                time.Duration(l.HeaderTimeout),
+
+		FirstFrameTimeout: time.Duration(l.FirstFrameTimeout),
+
+		OpenTimeout:   time.Duration(l.OpenTimeout),
+		CallTimeout:   time.Duration(l.CallTimeout),
+		PollTimeout:   time.Duration(l.PollTimeout),
+		PingInterval:  time.Duration(l.PingInterval),
+		IdleTimeout:   time.Duration(l.IdleTimeout),
+		WriteTimeout:  time.Duration(l.WriteTimeout),
+		QueueMessages: l.QueueMessages,
+		QueueBytes:    l.QueueBytes,
+		StopTimeout:   time.Duration(l.StopTimeout),
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 func TestLimitProblems(t *testing.T) {
 	gateway := func(settings string) string { return replaced(t, "[gateway.limits]", settings+"\n[gateway.limits]") }
 	limits := func(settings string) string { return replaced(t, `idle_timeout = "2m"`, settings) }
-	open := func(settings string) string { return good + "[[route]]\ncanister = \"*\"\nadapter = \"cdk\"\n" + settings }
+	open := func(settings string) string {
+		return good + "[[route]]\ncanister = \"*\"\nadapter = \"cdk\"\n" + settings
+	}
 	tests := []struct {
 		name, text string
 		want       []string

@@ -184,6 +184,7 @@ q = 1
 func FuzzParse(f *testing.F) {
 	f.Add(good)
 	f.Add("[[a.b]]\n[a]\nb = 1\n'''")
+	f.Add(withTLS("domains = [\"ws.example.org\"]\naccept_terms = true\nhttp_listen = \"127.0.0.1:80\""))
 	f.Add("a = \"\\")
 	f.Fuzz(func(t *testing.T, text string) {
 		_, err := Parse("config.toml", []byte(text))

@@ -499,8 +499,14 @@ func (m *Machine) admissible(in Ingress) *Reject {
 		return notRunning(c)
 	case c.code == nil:
 		return failure(c.id, errNoModule, 0)
+	case c.balance.isZero():
+		return outOfCycles(c)
 	}
 	return nil
+}
+
+func outOfCycles(c *canister) *Reject {
+	return reject(icOutOfCycles, "Canister %s is out of cycles: please top up the canister", c.id)
 }
 
 func notRunning(c *canister) *Reject {

@@ -38,7 +38,7 @@ func (m *Machine) processRequest(c *canister, msg *message) {
 		refuse(failure(c.id, errNoModule, 0))
 		return
 	case c.balance.isZero():
-		refuse(reject(icOutOfCycles, "Canister %s is out of cycles", c.id))
+		refuse(outOfCycles(c))
 		return
 	case msg.origin.isCall && msg.caller != c.id && msg.cycles.big().Cmp(c.settings.minimumCallCycles) < 0:
 		refuse(reject(icCallCycles, "Canister %s requires at least %v cycles with each call, %v were sent", c.id, c.settings.minimumCallCycles, msg.cycles))

@@ -104,6 +104,8 @@ func (q *query) enter(id candid.Principal, md mode) (*installed, *env, *Reject) 
 		return nil, nil, notRunning(c)
 	case c.code == nil:
 		return nil, nil, failure(id, errNoModule, 0)
+	case c.balance.isZero():
+		return nil, nil, reject(icOutOfCycles, "Canister %s is unable to process query calls because it's frozen. Please top up the canister with cycles and try again.", id)
 	}
 	e := m.environment(c, md)
 	e.onPrint = nil

@@ -32,7 +32,7 @@ func (w *world) stopWhile(do func()) {
 
 // What waits for a target when the canister is stopped is called after it, in order and once, also where the calls before it
 // were started by messages of the canister to itself.
-func TestReviewStopKeepsWhatWaits(t *testing.T) {
+func TestStopKeepsWhatWaits(t *testing.T) {
 	w := newWorld(t)
 	target := w.installTarget()
 	w.installRelay(settings{calls: []method{{target, "slow"}}, maxInFlight: 2, ackMs: 60_000, keepAliveMs: 20_000})
@@ -103,7 +103,7 @@ func (w *world) during(target candid.Principal, method string, n int, messages f
 
 // A first client that leaves while the end is looked for, and another first one: whatever was asked for the one says nothing
 // to the other, and the feed goes on for those who come.
-func TestReviewSeekingAnew(t *testing.T) {
+func TestSeekingAnew(t *testing.T) {
 	for _, name := range []string{"countedSince", "pageAt", "pageAtOrThere"} {
 		for _, last := range []uint64{0, 3} {
 			for question := 1; question <= 20; question++ {
@@ -134,7 +134,7 @@ func TestReviewSeekingAnew(t *testing.T) {
 }
 
 // A feed that is configured while many are connected gives them its last items, in several messages of the canister.
-func TestReviewManyGetTheLastItems(t *testing.T) {
+func TestManyGetTheLastItems(t *testing.T) {
 	for _, name := range []string{"since", "pageAt"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -172,7 +172,7 @@ func TestReviewManyGetTheLastItems(t *testing.T) {
 }
 
 // Pulls of a feed whose end cannot be found do not hold up the calls of its target, however many there are.
-func TestReviewPullsDoNotHoldUpCalls(t *testing.T) {
+func TestPullsDoNotHoldUpCalls(t *testing.T) {
 	w := newWorld(t)
 	feed := method{w.installFile("e2e/canisters/faulty/faulty.wasm"), "trapSince"}
 	w.installRelay(settings{calls: []method{{feed.target, "accept"}}, feeds: []method{feed}})
@@ -226,7 +226,7 @@ func (w *world) pullArgument(feed method) []byte {
 
 // An upgrade, and a configuration, that close the last clients tell so, though a new feed of the same target has not found its
 // end: nobody waits for that.
-func TestReviewHooksOfWhomAConfigurationCloses(t *testing.T) {
+func TestHooksOfWhomAConfigurationCloses(t *testing.T) {
 	for _, upgrade := range []bool{false, true} {
 		t.Run(fmt.Sprintf("upgrade=%v", upgrade), func(t *testing.T) {
 			w := newWorld(t)
