@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"crypto/tls"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type outbound struct {
 	writeTimeout time.Duration
 	maxFrames    int
 	maxBytes     int
+	stalled      func() // told of a frame that did not leave in time
 
 	mu      sync.Mutex
 	frames  [][]byte     // waiting, in order
@@ -182,6 +184,9 @@ func (o *outbound) write() {
 			err = o.conn.WriteControl(kind, frame, deadline)
 		}
 		if err != nil {
+			if isTimeout(err) {
+				o.stalled()
+			}
 			sever(o.conn)
 			return
 		}
@@ -190,6 +195,11 @@ func (o *outbound) write() {
 			return
 		}
 	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // nothing is the kind of frame that take returns when the queue is empty.

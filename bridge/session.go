@@ -60,6 +60,7 @@ func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *se
 		},
 	}
 	s.log.Store(g.log.With("remote", from.String()))
+	s.out.stalled = s.stalled
 	conn.SetPongHandler(func(string) error { return s.control() })
 	ping := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {
@@ -155,7 +156,6 @@ func (s *session) readFrame() (kind int, data []byte, err error) {
 // explainReadError tells a client that is still there why it is cut off.
 func (s *session) explainReadError(err error) {
 	var closed *websocket.CloseError
-	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.As(err, &closed):
 		// gorilla answered the close frame.
@@ -165,8 +165,13 @@ func (s *session) explainReadError(err error) {
 		s.cutOff(s.tooManyFrames())
 	case errors.Is(err, errTooManyBytes):
 		s.cutOff(s.tooManyBytes())
-	case errors.As(err, &timeout) && timeout.Timeout() && !s.out.closing():
-		s.refuse(refuse(causeIdle, CloseIdle, "nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout))
+	case isTimeout(err) && !s.out.closing():
+		// What waits is dropped: a client that takes it up byte by byte, and says
+		// nothing, could hold its place for hours.
+		r := refuse(causeIdle, CloseIdle, "nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout)
+		if s.finish(r.CloseReason, true) {
+			s.gateway.count.refuse(r.cause)
+		}
 		s.out.flush()
 	}
 }
@@ -362,11 +367,23 @@ func (s *session) failed(method string, cause cause, code int, err error) *refus
 // deliver queues a certified message for the client.
 func (s *session) deliver(frame []byte) {
 	if !s.out.push(frame) {
-		dropped := s.out.waiting() + 1
-		if s.finish(CloseReason{CloseTryAgainLater, "messages come faster than this client reads them"}, true) {
-			s.gateway.count.refuse(causeSlowReader)
-			s.gateway.count.queueDrops.Add(uint64(dropped)) //nolint:gosec // not negative
-		}
+		s.giveUp("messages come faster than this client reads them")
+	}
+}
+
+// stalled is for a frame that did not leave in time. The client will not see
+// the reason, because nothing can follow half a frame.
+func (s *session) stalled() {
+	s.giveUp("this client has read nothing for " + s.gateway.limits.WriteTimeout.String())
+}
+
+// giveUp ends the session of a client that does not read, and what waits for
+// it is dropped, the frame that it failed at included.
+func (s *session) giveUp(why string) {
+	dropped := s.out.waiting() + 1
+	if s.finish(CloseReason{CloseTryAgainLater, why}, true) {
+		s.gateway.count.refuse(causeSlowReader)
+		s.gateway.count.queueDrops.Add(uint64(dropped)) //nolint:gosec // not negative
 	}
 }
 

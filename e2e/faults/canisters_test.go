@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -52,9 +53,28 @@ func (s *stage) goesOn() {
 // bothEnd wants that both clients are told, and how.
 func (s *stage) bothEnd(active []way, idle ...way) {
 	s.Helper()
-	s.Logf("the active client: %v", ended(s.T, "the active client", s.active.conn, active...))
+	ended(s.T, "the active client", s.active.conn, active...)
 	s.active.check()
-	s.Logf("the idle client: %v", ended(s.T, "the idle client", s.idle, idle...))
+	ended(s.T, "the idle client", s.idle, idle...)
+}
+
+// newcomer connects now, and wants to be refused in a way: the result waits for that.
+func (s *stage) newcomer(ways ...way) (refused func()) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s.Cleanup(cancel)
+	result := make(chan error, 1)
+	go func() {
+		conn, err := s.g.tryDial(ctx, s.id)
+		if err == nil {
+			_ = conn.Close()
+		}
+		result <- err
+	}()
+	return func() {
+		s.Helper()
+		wantClose(s.T, "a new client", <-result, ways...)
+	}
 }
 
 // whileAway does something to the canister while that is stopped and its
@@ -115,8 +135,9 @@ var life = []struct {
 	}},
 	{"stopped for long", func(s *stage) {
 		s.w.stop(s.id)
+		refused := s.newcomer(isStopped)
 		s.bothEnd([]way{isStopped}, isStopped)
-		s.g.turnedAway(s.T, s.id, isStopped.code, isStopped.part)
+		refused()
 		s.w.start(s.id)
 		s.recovers()
 	}},
@@ -151,8 +172,9 @@ var life = []struct {
 	}},
 	{"traps in ws_get_messages", func(s *stage) {
 		s.setBroken("poll")
+		refused := s.newcomer(trapped)
 		s.bothEnd([]way{trapped}, trapped)
-		s.g.turnedAway(s.T, s.id, trapped.code, trapped.part)
+		refused()
 		s.setBroken("")
 		s.recovers()
 	}},
@@ -182,19 +204,27 @@ var poverty = []struct {
 	play func(*stage)
 }{
 	{"out of cycles", func(s *stage) {
+		s.outOfCycles()
+		refused := s.newcomer(noCycles)
 		s.bothEnd([]way{noCycles, isFrozen}, isFrozen)
-		s.g.turnedAway(s.T, s.id, noCycles.code, noCycles.part)
+		refused()
 		s.w.topUp(s.id, plenty)
 		s.recovers()
 	}},
 	{"out of cycles for a moment", func(s *stage) {
-		eventually(s.T, "the canister is out of cycles", func() bool {
-			_, err := s.w.Client.Query(s.w.ctx(), s.w.identity, s.id, "ws_get_messages", candid.EncodeGetMessagesArgs(0))
-			return err != nil
-		})
+		s.outOfCycles()
 		s.w.topUp(s.id, plenty)
 		s.goesOn()
 	}},
+}
+
+// outOfCycles waits until the clients have spent what the canister had.
+func (s *stage) outOfCycles() {
+	s.Helper()
+	eventually(s.T, "the canister is out of cycles", func() bool {
+		_, err := s.w.Client.Query(s.w.ctx(), s.w.identity, s.id, "ws_get_messages", candid.EncodeGetMessagesArgs(0))
+		return err != nil
+	})
 }
 
 const (
@@ -214,8 +244,9 @@ var relayLife = []struct {
 	}},
 	{"stopped for long", func(s *stage) {
 		s.w.stop(s.id)
+		refused := s.newcomer(isStopped)
 		s.bothEnd([]way{isStopped}, isStopped)
-		s.g.turnedAway(s.T, s.id, isStopped.code, isStopped.part)
+		refused()
 		s.w.start(s.id)
 		s.recovers()
 	}},

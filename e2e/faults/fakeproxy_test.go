@@ -22,6 +22,7 @@ type fakeProxy struct {
 	fault fault // nil: none
 	count int
 	last  map[question]answer // the last good answers
+	goods map[question]int    // how many there were
 }
 
 // A fault answers a request; true means that it did.
@@ -36,7 +37,7 @@ type answer struct {
 func newFakeProxy(t *testing.T, networkURL string) *fakeProxy {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	p := &fakeProxy{upstream: networkURL, client: &http.Client{Transport: transport}, last: make(map[question]answer)}
+	p := &fakeProxy{upstream: networkURL, client: &http.Client{Transport: transport}, last: make(map[question]answer), goods: make(map[question]int)}
 	server := httptest.NewServer(p)
 	p.url = server.URL
 	t.Cleanup(func() {
@@ -82,6 +83,9 @@ func (p *fakeProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	p.last[q] = real
+	if real.status == http.StatusOK {
+		p.goods[q]++
+	}
 	p.mu.Unlock()
 	real.write(w)
 }
@@ -108,6 +112,13 @@ func (a answer) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body)
+}
+
+// good is how many good answers there were to a question.
+func (p *fakeProxy) good(q question) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.goods[q]
 }
 
 // earlier is the last good answer to a question, if there was one.

@@ -89,7 +89,6 @@ func nonsense(elsewhere string) map[string]fault {
 // for a while. All clients stay, and each message arrives once and in order,
 // whether it was executed or not before its answer was lost.
 func TestNonsense(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	var visits atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visits.Add(1) }))
@@ -109,7 +108,7 @@ func TestNonsense(t *testing.T) {
 				t.Parallel()
 				proxy := newFakeProxy(t, w.URL())
 				p := newParty(t, w, proxy.url, nil)
-				p.talk(1, 250*time.Millisecond)
+				p.talk(1, beat)
 				proxy.use(f)
 				time.Sleep(1500 * time.Millisecond)
 				proxy.use(nil)
@@ -132,7 +131,7 @@ func TestRetryAfter(t *testing.T) {
 	w := newWorld(t)
 	proxy := newFakeProxy(t, w.URL())
 	p := newParty(t, w, proxy.url, nil)
-	p.talk(3, 100*time.Millisecond)
+	p.talk(3, 200*time.Millisecond)
 	proxy.use(says(429, "too many requests", "Retry-After", strconv.Itoa(int(asked.Seconds()))))
 	begin := time.Now()
 	time.Sleep(asked + asked/2)

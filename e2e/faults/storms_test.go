@@ -90,7 +90,6 @@ type attributes = map[string]float64
 // that toxiproxy knows, for a while, under clients that go on talking. All of
 // them stay, and each message arrives once and in order.
 func TestStorms(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	storms := []struct {
 		name   string
@@ -119,7 +118,7 @@ func TestStorms(t *testing.T) {
 			t.Parallel()
 			line := newLine(t, w.URL())
 			p := newParty(t, w, line.url(), nil)
-			p.talk(1, 200*time.Millisecond)
+			p.talk(1, beat)
 			line.poison(storm.toxics...)
 			time.Sleep(2 * time.Second)
 			line.cure()

@@ -29,6 +29,7 @@ type talker struct {
 	next    int         // the lowest number that may be heard
 	echoes  int
 	failed  int // numbers of which the canister says that the call failed
+	missing int // numbers that were left out: these, one hopes
 	times   []time.Duration
 	last    time.Time     // when something was heard
 	pause   time.Duration // the longest without
@@ -118,6 +119,7 @@ func (k *talker) heard(content []byte, now time.Time) {
 	case n < k.next:
 		k.wrong("heard %d when %d was next", n, k.next)
 	default:
+		k.missing += n - k.next
 		k.next = n + 1
 		k.echoes++
 		k.times = append(k.times, now.Sub(k.sent[n]))
@@ -193,7 +195,8 @@ func (k *talker) finish() {
 	k.check()
 }
 
-// check wants that nothing came twice or out of order.
+// check wants that nothing came twice or out of order, or is missing before
+// something that came.
 func (k *talker) check() {
 	k.t.Helper()
 	k.sending.Wait()
@@ -202,6 +205,9 @@ func (k *talker) check() {
 	defer k.mu.Unlock()
 	if k.problem != "" {
 		k.t.Errorf("%s: %s", k.name, k.problem)
+	}
+	if k.missing > k.failed {
+		k.t.Errorf("%s has lost %d messages, and was told of %d", k.name, k.missing, k.failed)
 	}
 	if k.echoes+k.failed > len(k.sent) {
 		k.t.Errorf("%s heard %d echoes and of %d failures, and said %d", k.name, k.echoes, k.failed, len(k.sent))

@@ -24,12 +24,14 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// What runs beside each other here mostly waits.
-	if err := flag.Set("test.parallel", "32"); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(beside)); err != nil {
 		panic(err)
 	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeBinary()
+		os.Exit(code)
+	}))
 }
 
 // patience is for what should take a second, on a busy machine.

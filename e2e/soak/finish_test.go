@@ -121,7 +121,7 @@ func (w *world) memory(id candid.Principal) uint64 {
 
 // summary says what was done.
 func (w *world) summary(h *history) {
-	w.t.Logf("memory: relay canister %d KiB, target %d KiB", w.memory(w.relay)>>10, w.memory(w.diary)>>10)
+	w.t.Logf("memory: relay canister %d KiB, target %d KiB; messages in the gateways' queues at a time: at most %d", w.memory(w.relay)>>10, w.memory(w.diary)>>10, w.longest.Load())
 	byEnding := make(map[string]int)
 	sent, failed, nameless := 0, 0, 0
 	for _, s := range h.sessions {

@@ -69,6 +69,7 @@ listen = "127.0.0.1:0"
 identity = "identity.pem"
 [gateway.limits]
 stop_timeout = "1s"
+connection_rate_per_address = 1000
 [network]
 url = "{url}"
 `) + route

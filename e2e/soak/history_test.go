@@ -2,6 +2,8 @@ package soak
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
@@ -134,6 +136,13 @@ func (w *world) tryAsk(identity ic.Identity, id candid.Principal, method string,
 	return values[0], nil
 }
 
+// watch looks at the relay canister's status again and again until ctx ends.
+func (w *world) watch(ctx context.Context) {
+	for sleep(ctx, 200*time.Millisecond) == nil {
+		_, _ = w.status() // it may be stopped just now
+	}
+}
+
 // status is what the relay canister says about itself.
 type status struct {
 	clients, inFlight, waiting uint64
@@ -161,5 +170,27 @@ func (w *world) status() (status, error) {
 		s.queued += number(g, "next") - number(g, "first")
 		s.bytes += number(g, "bytes")
 	}
+	w.longest.Store(max(w.longest.Load(), s.queued))
+	rejections, _ := v.Field("rejections").Vec()
+	for _, r := range rejections {
+		code, _ := r.Field("code").Text()
+		text, _ := r.Field("text").Text()
+		w.rejected(code, text)
+	}
 	return s, nil
+}
+
+// rejected looks at a failure that the relay canister has noted: the target
+// traps and refuses, and is stopped once. Nothing else may fail.
+func (w *world) rejected(code, text string) {
+	switch code {
+	case "CANISTER_REJECT", "IC0503": // on purpose
+	case "NOT_STARTED": // it waits
+	case "IC0508", "IC0509":
+		if !strings.Contains(text, w.diary.String()) {
+			w.odd(code + ": " + text)
+		}
+	default:
+		w.odd(code + ": " + text)
+	}
 }

@@ -33,7 +33,7 @@ func (k kind) noted() bool { return k.reply == "sender" }
 // kinds are about 1000 messages. One that everybody hears of becomes as many
 // messages as there are clients.
 var kinds = []kind{
-	{tag: "Note", method: "note", reply: "sender", weight: 470},
+	{tag: "Note", method: "note", reply: "sender", weight: 480},
 	{tag: "Slow", method: "slow", reply: "sender", weight: 50},
 	{tag: "Tell", method: "tell", weight: 100},
 	{tag: "", method: "plain", weight: 50},
@@ -43,10 +43,10 @@ var kinds = []kind{
 	{tag: "Send", method: "send", weight: 100},
 	{tag: "Push", method: "push", weight: 80},
 	{tag: "PushAll", method: "pushAll", weight: 50},
-	{tag: "Post", method: "post", weight: 8},
-	{tag: "Tick", method: "tick", weight: 4},
-	{tag: "Shout", method: "shout", reply: "everybody", weight: 4},
-	{tag: "Broadcast", method: "broadcast", weight: 4},
+	{tag: "Post", method: "post", weight: 4},
+	{tag: "Tick", method: "tick", weight: 2},
+	{tag: "Shout", method: "shout", reply: "everybody", weight: 2},
+	{tag: "Broadcast", method: "broadcast", weight: 2},
 }
 
 // chosen is a kind at random.

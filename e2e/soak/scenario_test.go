@@ -35,6 +35,7 @@ func (w *world) play(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
+	running.Go(func() { w.watch(ctx) })
 	failed := make(chan error, len(w.workers))
 	var working atomic.Int64
 	for _, c := range w.workers {

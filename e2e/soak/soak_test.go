@@ -24,6 +24,10 @@ type size struct {
 // Nothing that was accepted is lost, nothing comes twice, and each client's
 // order holds, whatever goes wrong.
 func TestSoak(t *testing.T) {
+	messages := messages
+	if testing.Short() {
+		messages = 1000
+	}
 	first := size{
 		seed:     uint64(setting(t, "SOAK_SEED", int(rand.Uint32()))),
 		clients:  setting(t, "SOAK_CLIENTS", 50),

@@ -50,11 +50,14 @@ type world struct {
 	total atomic.Uint64 // messages that have certainly arrived
 	heard atomic.Uint64 // messages to clients
 
+	longest atomic.Uint64 // messages in the gateways' queues at a time, the most that was seen
+
 	mu       sync.Mutex
 	sessions []*session
 	known    map[string]uint64 // of posts and ticks, how many somebody has received
 	most     map[string]uint64 // and how many were asked for
 	turned   map[string]int    // why connections could not be opened, and how often
+	oddities map[string]bool   // failures that the relay canister has noted and nobody expects
 }
 
 func newWorld(t *testing.T, size size) *world {
@@ -67,6 +70,7 @@ func newWorld(t *testing.T, size size) *world {
 		known:    make(map[string]uint64),
 		most:     make(map[string]uint64),
 		turned:   make(map[string]int),
+		oddities: make(map[string]bool),
 	}
 	w.enter.open()
 	w.speak.open()
@@ -140,7 +144,7 @@ admins = [%s]
 gateways = [%s]
 ack_interval = %q
 keep_alive_timeout = %q
-watch_interval = "100ms"
+watch_interval = "250ms"
 `, w.relay, all, all, ack, keepAlive)
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "[[route.relay.call]]\ntarget = %q\nmethod = %q\nerror_tag = %q\n", w.diary, k.method, heardFailed)
@@ -155,7 +159,7 @@ watch_interval = "100ms"
 		}
 	}
 	fmt.Fprintf(&b, "[[route.relay.feed]]\ntarget = %q\nmethod = \"postsSince\"\ntag = %q\nlast = %d\n", w.diary, heardPost, lastPosts)
-	fmt.Fprintf(&b, "[[route.relay.feed]]\ntarget = %q\nmethod = \"ticksAt\"\ntag = %q\nlast = %d\ninterval = \"300ms\"\n", w.diary, heardTick, lastTicks)
+	fmt.Fprintf(&b, "[[route.relay.feed]]\ntarget = %q\nmethod = \"ticksAt\"\ntag = %q\nlast = %d\ninterval = \"500ms\"\n", w.diary, heardTick, lastTicks)
 	fmt.Fprintf(&b, "[[route.relay.feed]]\ntarget = %q\nmethod = \"lettersSince\"\ntag = %q\nrecipient = \"to\"\n", w.diary, heardLetter)
 	fmt.Fprintf(&b, "[[route.relay.hook]]\ntarget = %q\nopen = \"opened\"\nclose = \"closed\"\n", w.diary)
 	return b.String()
@@ -280,6 +284,16 @@ func (w *world) refused(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.turned[err.Error()]++
+}
+
+// odd notes a failure that nobody expects.
+func (w *world) odd(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.oddities[text] {
+		w.oddities[text] = true
+		w.t.Errorf("the relay canister has noted a failure: %s", text)
+	}
 }
 
 // willSend notes that there may be another item of a feed.
