@@ -7,6 +7,9 @@ FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 CONFIG    ?= config.toml
 
+SOAK_MESSAGES ?= 20000
+SOAK_MINUTES  ?= 30
+
 NPM_ALL   := node_modules/.installed-all
 NPM_PAGE  := node_modules/.installed-page
 NPM_QUIET := --no-audit --no-fund --loglevel=error
@@ -20,7 +23,7 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND  := $(shell command -v cc gcc clang 2>/dev/null | head -n 1)
 RACE      := $(if $(CC_FOUND),-race,)
 
-.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench cost canister check build build-wasm64 clean
+.PHONY: help run page test test-go test-canister test-e2e lint fuzz bench soak cost canister check build build-wasm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -49,11 +52,13 @@ $(NPM_PAGE): package.json package-lock.json
 
 test: test-go test-canister test-e2e ## everything: Go, canister, end to end
 
+# Under the race detector the soak is a small one, so it runs again without.
 test-go: $(NPM_ALL)
 	@$(if $(RACE),,echo "LEFT OUT: the race detector and 64-bit canisters, because there is no C compiler";)
 	@test -x node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp || echo "LEFT OUT: the icp tool, which npm has for Linux on x64 only"
 	$(GO) vet ./...
 	$(GO) test $(RACE) ./...
+	$(if $(RACE),$(GO) test -run '^TestSoak$$' ./e2e/soak)
 	$(if $(RACE),$(GO) test -tags wasm64 ./localnet/... ./canister/...)
 
 test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and test the Motoko modules
@@ -85,6 +90,9 @@ bench: ## every Go benchmark
 
 cost: ## measure what each message costs the relay canister, for docs/cost.md (needs a C compiler)
 	$(GO) test -tags wasm64 -count 1 -run TestCost -v ./canister
+
+soak: ## everything at once, and everything goes wrong: rounds of SOAK_MESSAGES until SOAK_MINUTES have passed
+	SOAK_MESSAGES=$(SOAK_MESSAGES) SOAK_MINUTES=$(SOAK_MINUTES) $(GO) test -count 1 -timeout 0 -v -run '^TestSoak$$' ./e2e/soak
 
 check: lint test ## what has to pass before a change lands
 

@@ -42,10 +42,11 @@ func (b *bench) narrowURL() string {
 }
 
 // narrowDialer makes sockets that hold little for a client that does not read.
+// With less than some segments of the loopback (64 KiB) TCP itself turns slow.
 var narrowDialer = &websocket.Dialer{NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(4 << 10)
+		_ = tcp.SetReadBuffer(128 << 10)
 	}
 	return conn, err
 }}
@@ -185,8 +186,8 @@ func (b *bench) waitingFor(conn *client.Conn) (frames, bytes int) {
 // queue fills, and not when it is given up.
 func TestOthersBesideSlowReader(t *testing.T) {
 	const (
-		queue  = 2 << 20
-		rounds = 3
+		queue  = 1 << 20
+		rounds = 5 // at most: on a busy machine a p99 of so short a time is mostly the others' work
 		most   = 1.2
 	)
 	b := newBench(t, func(o *Options, _ *testCanister) {
@@ -206,15 +207,16 @@ func TestOthersBesideSlowReader(t *testing.T) {
 				}
 			}
 		})
-		without := c.measure(reads, 2*time.Second, func() {})
-		if err := reads.Err(); err != nil {
-			t.Fatalf("the client that reads: %v", err)
+		c.measure(reads, 500*time.Millisecond, func() {}) // to warm up
+		without := c.measure(reads, 1500*time.Millisecond, func() {})
+		if n := b.closes(CloseTryAgainLater); n != uint64(round) {
+			t.Fatalf("%d clients given up before one has stopped reading in round %d", n, round)
 		}
 		_ = reads.Close()
 		reading.Wait()
 
 		slow, largest := b.client(url), 0
-		with := c.measure(slow, 2*time.Second, func() {
+		with := c.measure(slow, 1500*time.Millisecond, func() {
 			_, bytes := b.waitingFor(slow)
 			largest = max(largest, bytes)
 		})
@@ -315,16 +317,19 @@ func TestMemoryOfSlowReaders(t *testing.T) {
 	}
 	b.eventually("all are given up", func() bool { return b.closes(CloseTryAgainLater) == slow })
 	after := fill(1)
-	// A client has its queue, the frame that is being written, and its buffers.
-	most := int64(slow * (queue + 2*size + 32<<10))
-	t.Logf("heap: %d KiB, with %d queues as full as they get %d KiB more (allowed %d), %d KiB more after", before>>10, slow, (full-before)>>10, most>>10, (after-before)>>10)
-	if full-before > most {
-		t.Errorf("%d bytes more for %d slow clients, at most %d allowed", full-before, slow, most)
+	// What is left then is what the clients, in this process too, have read and
+	// not taken, and the frames that are being written. A slow client has its queue
+	// besides, and the batches of the moment.
+	most := int64(slow * (queue + size))
+	t.Logf("heap: %d KiB; with %d queues as full as they get %d KiB; %d KiB when they are given up (%d KiB allowed for the queues)",
+		before>>10, slow, full>>10, after>>10, most>>10)
+	if full-after > most {
+		t.Errorf("%d bytes more for %d slow clients, at most %d allowed", full-after, slow, most)
 	}
-	if least := int64(slow * queue / 2); full-before < least {
-		t.Errorf("%d bytes more: the queues were never filled", full-before)
+	if least := int64(slow * queue / 2); full-after < least {
+		t.Errorf("%d bytes more: the queues were never filled", full-after)
 	}
-	if left := int64(slow * (2*size + 32<<10)); after-before > left {
+	if left := int64(slow * 5 * size); after-before > left {
 		t.Errorf("%d bytes more after all were given up, at most %d allowed", after-before, left)
 	}
 }
@@ -337,7 +342,7 @@ func TestWriteDeadline(t *testing.T) {
 	url := b.narrowURL()
 	slow, quick := b.client(url), b.open()
 	start := time.Now()
-	for range 20 { // more than the sockets take, far less than the queue
+	for range 60 { // more than the sockets take, far less than the queue
 		b.canister.send(slow.Key(), make([]byte, 64<<10))
 	}
 	b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[slow.Key()] == 1 }) })
@@ -347,7 +352,7 @@ func TestWriteDeadline(t *testing.T) {
 	if n := b.gateway.count.refusals[causeSlowReader].Load(); n != 1 || b.closes(CloseTryAgainLater) != 1 {
 		t.Errorf("%d slow readers counted, %d closes", n, b.closes(CloseTryAgainLater))
 	}
-	if n := b.gateway.count.queueDrops.Load(); n < 1 || n > 20 {
+	if n := b.gateway.count.queueDrops.Load(); n < 1 || n > 60 {
 		t.Errorf("%d messages dropped", n)
 	}
 	b.canister.send(quick.key, []byte("still here"))
@@ -367,10 +372,11 @@ func TestIdleSlowReader(t *testing.T) {
 	b.dialer = narrowDialer
 	p := b.open()
 	p.conn.SetPingHandler(func(string) error { return nil })
-	for range 200 {
+	for range 100 { // minutes at its speed, and less than its queue holds
 		b.canister.send(p.key, make([]byte, 60<<10))
 	}
 	left := make(chan struct{})
+	_ = p.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ type world struct {
 
 	mu    sync.Mutex
 	now   time.Time
-	count uint64
+	count atomic.Uint64 // of messages
 	// onExecution, unless nil, is told of each execution of canister code.
 	onExecution func(execution.Execution)
 }
@@ -97,6 +98,8 @@ func newWorld(t testing.TB) *world {
 			defer w.mu.Unlock()
 			return w.now
 		},
+		// instructions are the bound here, not the load of the machine that tests run on
+		Limits:          execution.Limits{MessageTime: time.Minute, QueryTime: time.Minute},
 		DataCertificate: func(candid.Principal) ([]byte, []byte) { return []byte(certificate), nil },
 		OnExecution: func(x execution.Execution) {
 			w.mu.Lock()
@@ -339,13 +342,13 @@ func (w *world) idle() {
 	w.t.Fatalf("not idle: %v", w.status(controller))
 }
 
+// nextID is an id for a message.
+func (w *world) nextID() [32]byte { return sha256.Sum256(fmt.Appendf(nil, "%d", w.count.Add(1))) }
+
 // start submits an update and returns where its result will come.
 func (w *world) start(sender, target candid.Principal, name string, arg []byte) <-chan execution.Result {
 	w.t.Helper()
-	w.mu.Lock()
-	w.count++
-	id := sha256.Sum256(fmt.Appendf(nil, "%d", w.count))
-	w.mu.Unlock()
+	id := w.nextID()
 	done := make(chan execution.Result, 1)
 	in := execution.Ingress{ID: id, Sender: sender, Canister: target, Method: name, Arg: arg}
 	if err := w.machine.Submit(in, func(r execution.Result) { done <- r }); err != nil {
@@ -359,8 +362,8 @@ func (w *world) wait(done <-chan execution.Result) execution.Result {
 	select {
 	case r := <-done:
 		return r
-	case <-time.After(20 * time.Second):
-		w.t.Fatal("no result after 20 s")
+	case <-time.After(time.Minute):
+		w.t.Fatal("no result after a minute")
 		return execution.Result{}
 	}
 }

@@ -1,9 +1,10 @@
 package canister_test
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,31 +74,23 @@ func (w *world) rejectionCodes() []string {
 // during has messages submitted to the relay canister while the n-th execution of a target's method runs: they come before its
 // reply. The result says whether that has happened, and ends the waiting for it.
 func (w *world) during(target candid.Principal, method string, n int, messages func(submit func(sender candid.Principal, method string, arg []byte))) (happened func() bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	count, has := 0, false
-	w.onExecution = func(x execution.Execution) {
-		if x.Canister != target || x.Method != method {
+	var count atomic.Int64
+	var has atomic.Bool
+	w.observe(func(x execution.Execution) {
+		if x.Canister != target || x.Method != method || count.Add(1) != int64(n) {
 			return
 		}
-		if count++; count != n {
-			return
-		}
-		has = true
+		has.Store(true)
 		messages(func(sender candid.Principal, method string, arg []byte) {
-			w.count++
-			id := sha256.Sum256(fmt.Appendf(nil, "%d", w.count))
-			in := execution.Ingress{ID: id, Sender: sender, Canister: w.relay, Method: method, Arg: arg}
+			in := execution.Ingress{ID: w.nextID(), Sender: sender, Canister: w.relay, Method: method, Arg: arg}
 			if err := w.machine.Submit(in, func(execution.Result) {}); err != nil {
 				w.t.Error(err)
 			}
 		})
-	}
+	})
 	return func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.onExecution = nil
-		return has
+		w.observe(nil)
+		return has.Load()
 	}
 }
 
@@ -147,18 +140,21 @@ func TestManyGetTheLastItems(t *testing.T) {
 			for n := range clients {
 				conns = append(conns, w.open(client(n), 1, gateway1))
 			}
+			var mu sync.Mutex
 			var largest uint64
-			w.mu.Lock()
-			w.onExecution = func(x execution.Execution) { largest = max(largest, x.Instructions) }
-			w.mu.Unlock()
+			w.observe(func(x execution.Execution) {
+				mu.Lock()
+				defer mu.Unlock()
+				largest = max(largest, x.Instructions)
+			})
 			if text := w.refusal(w.call(admin, w.relay, "relay_configure", settings{shaped: []feed{f}}.argument(t))); text != "" {
 				t.Fatal(text)
 			}
 			w.idle()
 			w.pull(gateway1, f.method)
-			w.mu.Lock()
-			w.onExecution = nil
-			w.mu.Unlock()
+			w.observe(nil)
+			mu.Lock()
+			defer mu.Unlock()
 			if largest > 1_000_000_000 { // 6,000 messages at once would take twice as much
 				t.Errorf("%d instructions in one message", largest)
 			}
@@ -178,23 +174,21 @@ func TestPullsDoNotHoldUpCalls(t *testing.T) {
 	w.installRelay(settings{calls: []method{{feed.target, "accept"}}, feeds: []method{feed}})
 	c := w.open(client(1), 1, gateway1)
 	w.idle()
-	pulls, arrived := 0, -1 // pulls begun, and how many it were when the call arrived
+	var pulls, arrived atomic.Int64 // pulls begun, and how many it were when the call arrived
+	arrived.Store(-1)
 	arg := w.pullArgument(feed)
-	w.mu.Lock()
-	w.onExecution = func(x execution.Execution) {
+	w.observe(func(x execution.Execution) {
 		switch {
 		case x.Canister == feed.target && x.Method == "accept":
-			arrived = pulls
-		case x.Canister == feed.target && x.Method == "trapSince" && pulls < 50:
-			pulls++
-			w.count++
-			in := execution.Ingress{ID: sha256.Sum256(fmt.Appendf(nil, "%d", w.count)), Sender: gateway1, Canister: w.relay, Method: "relay_pull", Arg: arg}
+			arrived.Store(pulls.Load())
+		case x.Canister == feed.target && x.Method == "trapSince" && pulls.Load() < 50:
+			pulls.Add(1)
+			in := execution.Ingress{ID: w.nextID(), Sender: gateway1, Canister: w.relay, Method: "relay_pull", Arg: arg}
 			if err := w.machine.Submit(in, func(execution.Result) {}); err != nil {
 				t.Error(err)
 			}
 		}
-	}
-	w.mu.Unlock()
+	})
 	w.startPull(gateway1, feed, nil)
 	for range 3 {
 		w.start(gateway1, w.relay, "relay_pull", arg)
@@ -204,11 +198,9 @@ func TestPullsDoNotHoldUpCalls(t *testing.T) {
 	for range 200 {
 		w.settle()
 	}
-	w.mu.Lock()
-	w.onExecution = nil
-	w.mu.Unlock()
-	if arrived < 0 || arrived > 25 {
-		t.Errorf("the call arrived after %d of %d pulls", arrived, pulls)
+	w.observe(nil)
+	if n := arrived.Load(); n < 0 || n > 25 {
+		t.Errorf("the call arrived after %d of %d pulls", n, pulls.Load())
 	}
 }
 

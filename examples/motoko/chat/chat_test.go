@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +42,8 @@ type world struct {
 	chat    candid.Principal
 	relay   candid.Principal
 	pushed  chan push
-	clients []candid.Fields // what the relay canister answers; nil: it does not
-	refusal string          // of pushes, "" for none
+	clients atomic.Pointer[[]candid.Fields] // what the relay canister answers; nil: it does not
+	refusal atomic.Pointer[string]          // of pushes, nil for none
 }
 
 func newWorld(t *testing.T) *world {
@@ -74,14 +75,15 @@ func (w *world) standIn() *execution.Native {
 	result := candid.VariantOf(candid.Field{Label: "Ok", Type: candid.Nat64Type}, candid.Field{Label: "Err", Type: candid.TextType})
 	return &execution.Native{Methods: map[string]execution.NativeMethod{
 		"clients": {Query: true, Run: func(call *execution.NativeCall) ([]byte, *execution.Reject) {
-			if w.clients == nil {
+			clients := w.clients.Load()
+			if clients == nil {
 				return nil, call.Trap("not now")
 			}
-			return w.encode(keys, w.clients), nil
+			return w.encode(keys, *clients), nil
 		}},
 		"sendMany": {Run: func(call *execution.NativeCall) ([]byte, *execution.Reject) {
-			if w.refusal != "" {
-				return w.encode(result, candid.Tag{Label: "Err", Value: w.refusal}), nil
+			if refusal := w.refusal.Load(); refusal != nil {
+				return w.encode(result, candid.Tag{Label: "Err", Value: *refusal}), nil
 			}
 			w.pushed <- w.read(call)
 			return w.encode(result, candid.Tag{Label: "Ok", Value: 1}), nil
@@ -235,7 +237,7 @@ func TestUpgrade(t *testing.T) {
 	if err := w.machine.Stop(t.Context(), w.chat); err != nil {
 		t.Fatal(err)
 	}
-	w.clients = []candid.Fields{{"client_principal": ben, "client_nonce": 1}}
+	w.clients.Store(&[]candid.Fields{{"client_principal": ben, "client_nonce": 1}})
 	w.install(execution.ModeUpgrade)
 	if err := w.machine.Start(t.Context(), w.chat); err != nil {
 		t.Fatal(err)
@@ -349,8 +351,9 @@ func TestRelayRefuses(t *testing.T) {
 			t.Fatal(refusal)
 		}
 	}
-	w.refusal = "The queue of a gateway is full"
-	if refusal := w.say(ann, "hello"); !strings.Contains(refusal, w.refusal) {
+	full := "The queue of a gateway is full"
+	w.refusal.Store(&full)
+	if refusal := w.say(ann, "hello"); !strings.Contains(refusal, full) {
 		t.Errorf("refusal %q", refusal)
 	}
 	if welcome, refusal := w.join(cleo, "lobby", "Cleo"); refusal != "" || len(present(t, welcome)) != 3 {
