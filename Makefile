@@ -93,6 +93,7 @@ cost: ## measure what each message costs the relay canister, for docs/cost.md (n
 
 soak: ## everything at once, and everything goes wrong: rounds of SOAK_MESSAGES until SOAK_MINUTES have passed
 	SOAK_MESSAGES=$(SOAK_MESSAGES) SOAK_MINUTES=$(SOAK_MINUTES) $(GO) test -count 1 -timeout 0 -v -run '^TestSoak$$' ./e2e/soak
+	FAULTS_OUTAGE=60 FAULTS_KILLS=20 $(GO) test -count 1 -timeout 0 -v -run '^(TestOutage|TestKill)$$' ./e2e/faults
 
 check: lint test ## what has to pass before a change lands
 

@@ -15,6 +15,7 @@
 //
 //	poller.go    one loop per canister with clients: when to poll
 //	reset.go     has the canister forgotten everything?
+//	rejection.go does it take polls at all?
 //	hub.go       that canister's sessions: whose message it is
 //	reroute.go   other routes while clients are connected
 //	verify.go    certificate, witness and content agree

@@ -6,5 +6,7 @@
 // Message returns only when the canister has answered, and the adapter is no
 // bridge.Pipeliner: the next message of that client waits for the reply.
 //
+// While a canister is not reached, one call tries for all that wait (gate.go).
+//
 // An Adapter owns no goroutines and needs no closing.
 package cdk

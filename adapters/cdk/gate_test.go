@@ -222,7 +222,7 @@ func TestGate(t *testing.T) {
 
 // The same through the adapter: few requests while the network is away, and no
 // message that is not delivered when it is back.
-func TestOutage(t *testing.T) {
+func TestFewRequestsInAnOutage(t *testing.T) {
 	const size = 100
 	var requests atomic.Int64
 	client, err := ic.NewClient(ic.Options{URL: "http://127.0.0.1:1", Wrap: func(http.RoundTripper) http.RoundTripper {

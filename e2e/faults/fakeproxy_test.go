@@ -144,10 +144,3 @@ func says(status int, body string, header ...string) fault {
 		return true
 	}
 }
-
-// only limits a fault to some questions.
-func (f fault) only(of func(question) bool) fault {
-	return func(p *fakeProxy, w http.ResponseWriter, q question, real answer) bool {
-		return of(q) && f(p, w, q, real)
-	}
-}

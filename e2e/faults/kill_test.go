@@ -49,7 +49,7 @@ func (r *rider) ride(ctx context.Context) error {
 			}
 			continue
 		}
-		k := talk(r.w.T, "a rider", conn, 100*time.Millisecond)
+		k := talk(r.w.T, "a rider", conn, 150*time.Millisecond)
 		r.mu.Lock()
 		r.key = conn.Key()
 		r.sessions = append(r.sessions, k)
@@ -80,7 +80,6 @@ func (r *rider) talks() (candid.ClientKey, bool) {
 // forgets those that the dead gateway left behind.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	const size = 20 // of each adapter
 	kills := setting(t, "FAULTS_KILLS", 2)
 	w := newWorld(t)
 	s := newSetup(w)
@@ -95,16 +94,16 @@ func TestKill(t *testing.T) {
 	url.Store(p.url)
 	riding, halt := context.WithCancel(w.background())
 	defer halt()
-	var riders []*rider
+	var all []*rider
 	var group sync.WaitGroup
-	failures := make(chan error, 2*size)
-	for i := range 2 * size {
+	failures := make(chan error, 2*riders)
+	for i := range 2 * riders {
 		id := r.relay
 		if i%2 == 1 {
 			id = echo
 		}
 		rider := &rider{w: w, url: &url, canister: id, identity: testnet.Identity(w)}
-		riders = append(riders, rider)
+		all = append(all, rider)
 		group.Go(func() {
 			if err := rider.ride(riding); err != nil {
 				failures <- err
@@ -119,7 +118,7 @@ func TestKill(t *testing.T) {
 				t.Fatal(err)
 			default:
 			}
-			return !slices.ContainsFunc(riders, func(r *rider) bool {
+			return !slices.ContainsFunc(all, func(r *rider) bool {
 				_, ok := r.talks()
 				return !ok
 			})
@@ -143,7 +142,7 @@ func TestKill(t *testing.T) {
 	var ghosts int
 	eventually(t, "the relay canister knows its clients, and no others", func() bool {
 		alive := make(map[candid.ClientKey]bool)
-		for _, rider := range riders {
+		for _, rider := range all {
 			if key, ok := rider.talks(); ok && rider.canister == r.relay {
 				alive[key] = true
 			}
@@ -153,7 +152,7 @@ func TestKill(t *testing.T) {
 			known[key] = true
 		}
 		ghosts = max(ghosts, len(known)-len(alive))
-		return len(alive) == size && maps.Equal(alive, known)
+		return len(alive) == riders && maps.Equal(alive, known)
 	})
 	t.Logf("%d ghosts at most; gone %s after the last start", ghosts, time.Since(last).Round(time.Millisecond))
 	if ghosts == 0 {
@@ -163,7 +162,7 @@ func TestKill(t *testing.T) {
 	halt()
 	group.Wait()
 	connections := 0
-	for _, rider := range riders {
+	for _, rider := range all {
 		connections += len(rider.sessions)
 		for i, k := range rider.sessions {
 			if i == len(rider.sessions)-1 {
@@ -172,5 +171,5 @@ func TestKill(t *testing.T) {
 			k.check()
 		}
 	}
-	t.Logf("%d connections of %d clients", connections, len(riders))
+	t.Logf("%d connections of %d clients", connections, len(all))
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -99,7 +98,8 @@ type process struct {
 	t       *testing.T
 	command *exec.Cmd
 	url     string // ws://
-	ended   chan error
+	ended   chan struct{}
+	err     error // what it ended with; set before ended is closed
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -130,7 +130,7 @@ func (s *setup) run() *process {
 	t.Helper()
 	path, err := binary()
 	s.w.must(err)
-	p := &process{t: t, command: exec.Command(path, "--config", s.file), ended: make(chan error, 1)} //nolint:gosec // the binary under test
+	p := &process{t: t, command: exec.Command(path, "--config", s.file), ended: make(chan struct{})} //nolint:gosec // the binary under test
 	p.command.Stderr = p
 	out, err := p.command.StdoutPipe()
 	s.w.must(err)
@@ -150,14 +150,13 @@ func (s *setup) run() *process {
 				close(started)
 			}
 		}
-		err := p.command.Wait()
-		p.ended <- err
+		p.err = p.command.Wait()
 		close(p.ended)
 	}()
 	select {
 	case <-started:
-	case err := <-p.ended:
-		t.Fatalf("the gateway has ended: %v\n%s", err, p.tail())
+	case <-p.ended:
+		t.Fatalf("the gateway has ended: %v\n%s", p.err, p.tail())
 	case <-time.After(patience):
 		t.Fatalf("the gateway does not say where it is\n%s", p.tail())
 	}
@@ -176,31 +175,29 @@ func (p *process) tail() string {
 // kill ends it as kill -9 does.
 func (p *process) kill() {
 	_ = p.command.Process.Kill()
-	<-p.ended
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Error("a killed gateway goes on")
+	}
 }
 
-// terminate asks it to stop, and returns what it says at its end.
-func (p *process) terminate() <-chan error {
+// terminate asks it to stop.
+func (p *process) terminate() {
 	p.t.Helper()
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
-	return p.ended
 }
 
-// stops wants that it ends with exit code 0 in time.
-func (p *process) stops(within time.Duration, ended <-chan error) time.Duration {
+// stops wants that it ends with exit code 0 in time, and returns when it did.
+func (p *process) stops(within time.Duration) time.Duration {
 	p.t.Helper()
 	start := time.Now()
 	select {
-	case err, ok := <-ended:
-		if !ok {
-			p.t.Error("the gateway has ended before")
-		}
-		var exit *exec.ExitError
-		if err != nil {
-			errors.As(err, &exit)
-			p.t.Errorf("the gateway ends with %v", err)
+	case <-p.ended:
+		if p.err != nil {
+			p.t.Errorf("the gateway ends with %v", p.err)
 		}
 	case <-time.After(within):
 		p.t.Errorf("the gateway has not ended after %s", within)

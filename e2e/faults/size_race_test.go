@@ -4,6 +4,7 @@ package faults
 
 // The race detector makes everything several times as slow.
 const (
-	beside = 6
+	beside = 12
 	many   = 200
+	riders = 5
 )

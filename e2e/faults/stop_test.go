@@ -75,9 +75,9 @@ func (w *world) clientsOf(r relayed) []candid.ClientKey {
 	return keys
 }
 
-// TestStop ends a gateway with many clients by SIGTERM: each is told, new ones
+// TestSIGTERM ends a gateway with many clients by SIGTERM: each is told, new ones
 // are refused meanwhile, the canisters are told of each, and it ends in time.
-func TestStop(t *testing.T) {
+func TestSIGTERM(t *testing.T) {
 	w := newWorld(t)
 	s := newSetup(w)
 	r := w.relayed(w.target(), func(s *relay.Settings) {
@@ -94,7 +94,7 @@ func TestStop(t *testing.T) {
 		t.Fatalf("the relay canister knows %d clients, want %d", n, many/2)
 	}
 
-	ended := p.terminate()
+	p.terminate()
 	var newcomers sync.WaitGroup
 	var refused, gone atomic.Int64
 	stop := make(chan struct{})
@@ -116,7 +116,7 @@ func TestStop(t *testing.T) {
 			}
 		}
 	})
-	took := p.stops(stopTimeout+5*time.Second, ended)
+	took := p.stops(stopTimeout + 5*time.Second)
 	close(stop)
 	newcomers.Wait()
 
@@ -154,9 +154,9 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestStopWithoutNetwork is the same without a network: the clients are told, the
+// TestSIGTERMWithoutNetwork is the same without a network: the clients are told, the
 // log says which canister was not told of whom, and it ends in time all the same.
-func TestStopWithoutNetwork(t *testing.T) {
+func TestSIGTERMWithoutNetwork(t *testing.T) {
 	t.Parallel()
 	const size = 50
 	w := newWorld(t)
@@ -169,7 +169,8 @@ func TestStopWithoutNetwork(t *testing.T) {
 	p := s.run()
 	conns := gather(w, p.url, size, r.relay, w.builtinEcho())
 	line.cut()
-	took := p.stops(stopTimeout+5*time.Second, p.terminate())
+	p.terminate()
+	took := p.stops(stopTimeout + 5*time.Second)
 	for _, conn := range conns {
 		select {
 		case <-conn.Done():

@@ -13,6 +13,11 @@ import (
 	"github.com/icrelay/icrelay/client"
 )
 
+// ahead is how many messages of a talker may wait for their answers: more than
+// fit into a relay canister's window, and not so many that a busy machine never
+// catches up.
+const ahead = 40
+
 // A talker sends numbers to a canister that echoes them, and checks what it
 // hears: each number once, in order, or once that the call failed.
 type talker struct {
@@ -70,9 +75,14 @@ func (k *talker) send(ctx context.Context, every time.Duration) {
 	for {
 		k.mu.Lock()
 		n := len(k.sent)
-		k.sent = append(k.sent, time.Now())
+		isAhead := n-k.echoes-k.failed >= ahead
+		if !isAhead {
+			k.sent = append(k.sent, time.Now())
+		}
 		k.mu.Unlock()
-		if err := k.conn.Send(ctx, candid.EncodeText(strconv.Itoa(n))); err != nil {
+		if isAhead {
+			// nothing is said this time
+		} else if err := k.conn.Send(ctx, candid.EncodeText(strconv.Itoa(n))); err != nil {
 			k.mu.Lock()
 			k.sent = k.sent[:n]
 			k.mu.Unlock()

@@ -148,8 +148,7 @@ func (s *session) unwritten(from, to uint64) []uint64 {
 }
 
 func (s *session) describe() string {
-	how := [...]string{"open", "closed", "killed", "lost"}[s.how]
-	return fmt.Sprintf("%s (%v), %d sent, %d acknowledged, %d answered", how, s.closeErr, len(s.sent), s.acknowledged, s.answered)
+	return fmt.Sprintf("%s (%v), %d sent, %d acknowledged, %d answered", s.how, s.closeErr, len(s.sent), s.acknowledged, s.answered)
 }
 
 // checkAnswers: each message has one answer, of the right kind. One that failed
@@ -190,30 +189,36 @@ func checkAnswers(f *findings, s *session, page []entry, target candid.Principal
 	}
 }
 
-// sentAt is when a note was sent.
-func (h *history) sentAt() func(note) uint64 {
+// sender gives the message that a note was.
+func (h *history) sender() func(note) sentMessage {
 	known := make(map[uint64]*session, len(h.sessions))
 	for _, s := range h.sessions {
 		known[s.nonce] = s
 	}
-	return func(n note) uint64 {
+	return func(n note) sentMessage {
 		s := known[n.connection]
 		if s == nil || n.number == 0 || n.number > uint64(len(s.sent)) {
-			return 0 // found elsewhere
+			return sentMessage{} // found elsewhere
 		}
-		return s.sent[n.number-1].at
+		return s.sent[n.number-1]
 	}
 }
 
 // checkStreams: a client gets what comes after it joined, and the last so many
 // before that, in order, without gap or repetition, and nothing that is not for it.
 func (h *history) checkStreams(f *findings) {
-	sentAt := h.sentAt()
+	sent := h.sender()
 	places := make(map[string]map[note]int)
 	for name, st := range h.streams {
 		places[name] = make(map[note]int, len(st.items))
 		for i, it := range st.items {
+			if _, twice := places[name][it.cause]; twice {
+				f.add("an item of the target twice", "%s: %s", name, it.cause)
+			}
 			places[name][it.cause] = i
+			if m := sent(it.cause); m.to != "" && letterStream(m.to) != name {
+				f.add("a letter to somebody else", "%s, it was to %s", name, m.to)
+			}
 		}
 	}
 	for _, s := range h.sessions {
@@ -227,18 +232,18 @@ func (h *history) checkStreams(f *findings) {
 		}
 		for _, name := range own {
 			if st := h.streams[name]; st != nil && s.conn != nil {
-				checkStream(f, s, name, st, places[name], sentAt)
+				checkStream(f, s, name, st, places[name], sent)
 			}
 		}
 		s.mu.Unlock()
 	}
 }
 
-func checkStream(f *findings, s *session, name string, st *stream, places map[note]int, sentAt func(note) uint64) {
+func checkStream(f *findings, s *session, name string, st *stream, places map[note]int, sent func(note) sentMessage) {
 	// The place of the first item that the client must get, if it stays for long enough.
 	first := len(st.items)
 	for i, it := range st.items {
-		if !it.skipped && sentAt(it.cause) > s.open.at {
+		if !it.skipped && sent(it.cause).at > s.open.at {
 			first = i
 			break
 		}
@@ -286,7 +291,7 @@ func place(count, last uint64) int { return int(count - min(count, last)) } //no
 
 // checkShouts: replies for everybody reach everybody once. Replies have no order.
 func (h *history) checkShouts(f *findings) {
-	sentAt := h.sentAt()
+	sent := h.sender()
 	all := make(map[note]bool)
 	for _, e := range h.entries {
 		if e.what == "shout" {
@@ -302,7 +307,7 @@ func (h *history) checkShouts(f *findings) {
 		}
 		if s.stayed {
 			for n := range all {
-				if sentAt(n) > s.open.at && s.shouted[n] == 0 {
+				if sent(n).at > s.open.at && s.shouted[n] == 0 {
 					f.add("a lost shout", "%s: %s", s, n)
 				}
 			}

@@ -158,6 +158,11 @@ func TestCheckFinds(t *testing.T) {
 		{"it never comes", posts(), "a stream that never came"},
 		{"too few for a newcomer", posts(item{2, note{9, 3}}, item{3, note{1, 6}}, item{4, note{2, 3}}), "a newcomer misses items"},
 		{"too many for a newcomer", b(func(s *session) { s.streams[postStream] = []item{{0, note{9, 1}}, {1, note{9, 2}}} }), "a newcomer gets too much"},
+		{"an item of the target twice", func(h *history) { h.append(postStream, sentItem{cause: note{9, 1}}) }, "an item of the target twice"},
+		{"a letter for the wrong one", func(h *history) {
+			h.sessions[0].sent[3].to = ann
+			h.append(letterStream(ben), sentItem{cause: note{1, 4}})
+		}, "a letter to somebody else"},
 		{"a push is lost", a(func(s *session) { delete(s.streams, "connection 1") }), "a stream that never came"},
 		{"a push for another", a(func(s *session) { s.streams["connection 2"] = []item{{0, note{2, 9}}} }), "a message for somebody else"},
 		{"a letter for another", a(func(s *session) { s.streams[letterStream(ben)] = []item{{0, note{2, 9}}} }), "a message for somebody else"},
@@ -192,5 +197,39 @@ func TestNamed(t *testing.T) {
 		if got := named(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// A trouble excuses what it may have caused, and nothing else.
+func TestTroubleCovers(t *testing.T) {
+	from := time.Unix(1000, 0)
+	tr := &trouble{from: from, to: from.Add(10 * time.Second), gateway: "B", reasons: []string{"the gateway stops"}}
+	for _, tc := range []struct {
+		name    string
+		gateway string
+		how     ending
+		after   time.Duration
+		reason  string
+		want    bool
+	}{
+		{"lost", "B", lost, time.Second, "the gateway stops", true},
+		{"lost later", "B", lost, time.Minute, "the gateway stops", true},
+		{"lost much later", "B", lost, 71 * time.Second, "the gateway stops", false},
+		{"lost before", "B", lost, -time.Second, "the gateway stops", false},
+		{"lost for another reason", "B", lost, time.Second, "a message is missing", false},
+		{"lost at another gateway", "A", lost, time.Second, "the gateway stops", false},
+		{"closed meanwhile", "B", closed, time.Second, "", true},
+		{"closed a little later", "B", closed, 14 * time.Second, "", true},
+		{"closed later", "B", closed, 16 * time.Second, "", false},
+		{"closed before", "B", closed, -time.Second, "", false},
+		{"killed", "B", killed, time.Second, "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSession(ann, 1, tc.gateway)
+			s.how, s.endedAt, s.closeErr = tc.how, from.Add(tc.after), errors.New(tc.reason)
+			if got := tr.covers(s); got != tc.want {
+				t.Errorf("covers = %v", got)
+			}
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +145,37 @@ func (g *gateway) address() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.url
+}
+
+// A tail keeps the last lines, which are of interest when something is wrong.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+const tailLines = 500
+
+// newLog returns a log whose end is shown if the test fails.
+func newLog(t *testing.T) *slog.Logger {
+	end := &tail{}
+	t.Cleanup(func() {
+		end.mu.Lock()
+		defer end.mu.Unlock()
+		if t.Failed() {
+			_, _ = io.WriteString(t.Output(), strings.Join(end.lines, ""))
+		}
+	})
+	return slog.New(logs{slog.NewTextHandler(end, &slog.HandlerOptions{Level: slog.LevelWarn})})
+}
+
+func (l *tail) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) == tailLines {
+		l.lines = slices.Delete(l.lines, 0, tailLines/5)
+	}
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
 }
 
 // logs leaves out what every message of some kinds would bring.

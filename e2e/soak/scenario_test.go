@@ -2,29 +2,28 @@ package soak
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
-
-	"github.com/icrelay/icrelay/client"
 )
 
 // A trouble is a time at which connections may end though nobody wants it.
 type trouble struct {
 	what     string
 	from, to time.Time
-	gateway  string // "" for any
-	codes    []int
+	gateway  string   // "" for any
+	reasons  []string // parts of what clients are told
 }
 
-// linger is how much later what happened in a trouble may show: a call is
-// given up after a minute.
-const linger = time.Minute
+// How much later a trouble may show: a call is given up after a minute, but a
+// message that was refused is known at once.
+const (
+	lingerLost   = time.Minute
+	lingerClosed = 5 * time.Second
+)
 
 // play lets all clients talk, has things go wrong meanwhile, and returns when
 // everybody has said enough and is connected.
@@ -62,7 +61,7 @@ func (w *world) play(ctx context.Context) {
 		w.reach(step.at)
 		start := time.Now()
 		step.do(ctx)
-		w.t.Logf("%s: %s, took %s; memory %d, %d", w.progress(), step.what, time.Since(start).Round(time.Millisecond), w.memory(w.relay)>>10, w.memory(w.diary)>>10)
+		w.t.Logf("%s: %s, took %s", w.progress(), step.what, time.Since(start).Round(time.Millisecond))
 	}
 	w.reach(100)
 	w.enough.Store(true)
@@ -151,7 +150,7 @@ func (w *world) nameless() (n int) {
 // that stopped is gone, and its sender has to reconnect.
 func (w *world) upgradeBusy(context.Context) {
 	w.nobodyLeaves()
-	end := w.trouble("upgrade", "", websocket.CloseTryAgainLater)
+	end := w.trouble("upgrade", "", "is stopp", "did not reach the canister")
 	w.churn.Unlock()
 	w.upgrade()
 	end()
@@ -164,14 +163,7 @@ func (w *world) upgradeQuiet(ctx context.Context) {
 	defer w.speak.open()
 	w.nobodyLeaves()
 	defer w.churn.Unlock()
-	w.until("all messages are acknowledged", func() bool {
-		for _, s := range w.all() {
-			if s.isOpen() && s.conn.Acknowledged() < uint64(s.sentCount()) { //nolint:gosec // not negative
-				return false
-			}
-		}
-		return true
-	})
+	w.until("all messages are acknowledged", w.acknowledged)
 	// The answers to the acknowledgements have arrived when these have.
 	w.everybodySpeaks(ctx)
 	before := w.openSessions()
@@ -180,6 +172,14 @@ func (w *world) upgradeQuiet(ctx context.Context) {
 	if after := w.openSessions(); after < before {
 		w.t.Errorf("%d of %d connections did not survive an upgrade while nobody talked", before-after, before)
 	}
+}
+
+// acknowledged reports whether the relay canister has acknowledged everything
+// that open connections have sent.
+func (w *world) acknowledged() bool {
+	return !slices.ContainsFunc(w.all(), func(s *session) bool {
+		return s.isOpen() && s.conn.Acknowledged() < uint64(s.sentCount()) //nolint:gosec // not negative
+	})
 }
 
 // everybodySpeaks has each client send one message and wait for the answer.
@@ -203,7 +203,7 @@ func (w *world) everybodySpeaks(ctx context.Context) {
 func (w *world) crashGateway(context.Context) {
 	g := w.gateways[1]
 	w.nobodyLeaves()
-	end := w.trouble("crash", g.name, websocket.CloseGoingAway, websocket.CloseAbnormalClosure, websocket.CloseTryAgainLater)
+	end := w.trouble("crash", g.name, "the gateway stops", "did not reach the canister", "connection closed")
 	w.churn.Unlock()
 	g.crash()
 	w.reach(60)
@@ -222,9 +222,9 @@ func (w *world) empty(context.Context) {
 	w.enter.open()
 }
 
-// trouble begins a time in which connections may end with one of these codes.
-func (w *world) trouble(what, gateway string, codes ...int) (end func()) {
-	tr := &trouble{what: what, from: time.Now(), gateway: gateway, codes: codes}
+// trouble begins a time in which connections may end for one of these reasons.
+func (w *world) trouble(what, gateway string, reasons ...string) (end func()) {
+	tr := &trouble{what: what, from: time.Now(), gateway: gateway, reasons: reasons}
 	w.troubles = append(w.troubles, tr)
 	return func() { tr.to = time.Now() }
 }
@@ -232,38 +232,31 @@ func (w *world) trouble(what, gateway string, codes ...int) (end func()) {
 // excuse marks the connections that ended in a trouble, and says how many were lost in each.
 func (w *world) excuse() {
 	for _, tr := range w.troubles {
-		lostHere := make(map[int]int)
+		lostHere := make(map[string]int)
 		for _, s := range w.all() {
 			s.mu.Lock()
 			if tr.covers(s) {
 				s.excused = true
 				if s.how == lost {
-					lostHere[closeCode(s.closeErr)]++
+					lostHere[s.closeErr.Error()]++
 				}
 			}
 			s.mu.Unlock()
 		}
-		w.t.Logf("%s, %s: connections lost, by close code: %v", tr.what, tr.to.Sub(tr.from).Round(time.Millisecond), lostHere)
+		w.t.Logf("%s, %s: connections lost: %v", tr.what, tr.to.Sub(tr.from).Round(time.Millisecond), lostHere)
 	}
 }
 
 func (tr *trouble) covers(s *session) bool {
-	if tr.gateway != "" && tr.gateway != s.gateway || s.endedAt.After(tr.to.Add(linger)) {
+	if tr.gateway != "" && tr.gateway != s.gateway || s.endedAt.Before(tr.from) {
 		return false
 	}
 	switch s.how {
 	case lost:
-		return s.endedAt.After(tr.from) && slices.Contains(tr.codes, closeCode(s.closeErr))
+		return s.endedAt.Before(tr.to.Add(lingerLost)) &&
+			slices.ContainsFunc(tr.reasons, func(part string) bool { return strings.Contains(s.closeErr.Error(), part) })
 	case closed: // what it had sent was perhaps still under way
-		return s.endedAt.After(tr.from)
+		return s.endedAt.Before(tr.to.Add(lingerClosed))
 	}
 	return false
-}
-
-func closeCode(err error) int {
-	var ended *client.CloseError
-	if errors.As(err, &ended) {
-		return ended.Code
-	}
-	return 0
 }

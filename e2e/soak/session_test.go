@@ -21,6 +21,8 @@ const (
 	lost            // nobody here wanted it
 )
 
+func (e ending) String() string { return [...]string{"open", "closed", "killed", "lost"}[e] }
+
 // A session is one connection and everything that happened on it.
 type session struct {
 	client  candid.Principal
@@ -39,7 +41,6 @@ type session struct {
 	nameless []string          // failures that name no message
 	shouted  map[note]int      // how often each was heard
 	streams  map[string][]item // in the order in which they came
-	heard    int               // messages in all
 	problems []string          // what cannot be right, whatever else happened
 	answered uint64            // the highest number that the target has certainly been given
 	news     chan struct{}     // holds one token: answered or nameless has changed
@@ -156,7 +157,6 @@ func (s *session) take(w *world, m client.Message) {
 	s.mu.Lock()
 	before := s.confirmed()
 	s.acknowledged = s.conn.Acknowledged()
-	s.heard++
 	switch {
 	case err != nil:
 		s.problem("message %d: %v", m.Sequence, err)

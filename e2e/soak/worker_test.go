@@ -159,7 +159,11 @@ func (w *worker) talk(ctx context.Context) (ended bool, err error) {
 		if s.outstanding() >= ahead-1 && !k.noted() {
 			k = &kinds[0] // or nothing would say that there is room again
 		}
-		if err := s.send(ctx, w.world, k, w.friend()); err != nil {
+		to := candid.Principal("")
+		if k.method == "send" {
+			to = w.friend()
+		}
+		if err := s.send(ctx, w.world, k, to); err != nil {
 			return false, w.sendError(ctx, err)
 		}
 	}

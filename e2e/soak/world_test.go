@@ -3,7 +3,6 @@ package soak
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -74,7 +73,7 @@ func newWorld(t *testing.T, size size) *world {
 	}
 	w.enter.open()
 	w.speak.open()
-	log := slog.New(logs{slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})})
+	log := newLog(t)
 	for _, name := range []string{"A", "B"} {
 		w.gateways = append(w.gateways, newGateway(t, name, w.network.URL(), log))
 	}
