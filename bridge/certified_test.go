@@ -200,7 +200,7 @@ func (l *listener) message() (frame []byte, m candid.WebsocketMessage) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	batch := bridge.Batch{Messages: []candid.OutputMessage{{Key: key, Content: content}}, Cert: cert, Tree: tree}
+	batch := bridge.Batch{Messages: []candid.OutputMessage{{ClientKey: l.key, Key: key, Content: content}}, Cert: cert, Tree: tree}
 	if err := bridge.VerifyBatch(l.Verifier, l.canister, batch, time.Now()); err != nil {
 		l.Fatalf("a client cannot verify %s: %v", key, err)
 	}
@@ -354,6 +354,7 @@ func TestForgedBatches(t *testing.T) {
 			{"contents swapped", "content", 0, func(b *bridge.Batch) {
 				b.Messages[0].Content, b.Messages[1].Content = b.Messages[1].Content, b.Messages[0].Content
 			}},
+			{"for somebody else", "content", 0, func(b *bridge.Batch) { b.Messages[1].ClientKey.Nonce++ }},
 			{"content missing", "content", 0, func(b *bridge.Batch) { b.Messages[0].Content = nil }},
 			{"nonce skipped", "nonce", 0, func(b *bridge.Batch) { b.Messages = slices.Delete(b.Messages, 1, 2) }},
 			{"messages in another order", "nonce", 0, func(b *bridge.Batch) {

@@ -375,13 +375,13 @@ func (p *peer) message() candid.WebsocketMessage {
 	if err != nil {
 		p.Fatal(err)
 	}
-	batch := Batch{Messages: []candid.OutputMessage{{Key: key, Content: content}}, Cert: cert, Tree: tree}
-	if err := VerifyBatch(p.verifier, p.canister.id, batch, time.Now()); err != nil {
-		p.Fatalf("the client cannot verify %s: %v", key, err)
-	}
 	m, err := candid.DecodeWebsocketMessage(content)
 	if err != nil {
 		p.Fatal(err)
+	}
+	batch := Batch{Messages: []candid.OutputMessage{{ClientKey: m.ClientKey, Key: key, Content: content}}, Cert: cert, Tree: tree}
+	if err := VerifyBatch(p.verifier, p.canister.id, batch, time.Now()); err != nil {
+		p.Fatalf("the client cannot verify %s: %v", key, err)
 	}
 	p.incoming++
 	if m.ClientKey != p.key || m.SequenceNum != p.incoming {

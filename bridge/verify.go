@@ -52,6 +52,10 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 		if sum := sha256.Sum256(message.Content); subtle.ConstantTimeCompare(sum[:], leaf) != 1 {
 			return nil, flawed(flawContent, fmt.Errorf("message %s: its content is not the certified one", message.Key))
 		}
+		// Whom it is for stands outside of what is certified, and once more inside.
+		if inner, err := candid.DecodeWebsocketMessage(message.Content); err == nil && inner.ClientKey != message.ClientKey {
+			return nil, flawed(flawContent, fmt.Errorf("message %s: it is for %s, not for %s", message.Key, inner.ClientKey, message.ClientKey))
+		}
 	}
 	return &checkedBatch{Batch: batch, witness: witness, time: cert.Time}, nil
 }
