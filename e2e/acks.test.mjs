@@ -23,10 +23,10 @@ test("clients that answer acknowledgements stay, one that does not is removed", 
   const admin = Secp256k1KeyIdentity.generate();
   const relay = await startRelay(t, guestbookConfig({
     admins: [admin.getPrincipal().toText()],
-    route: 'ack_interval = "1s"\nkeep_alive_timeout = "700ms"\n',
+    route: 'ack_interval = "2s"\nkeep_alive_timeout = "1500ms"\n',
   }));
   const control = actor(relay, "relay", relayInterface, admin);
-  const stock = await openStock(t, relay, "relay", GuestbookMessage, { ackMessageIntervalMs: 1000 });
+  const stock = await openStock(t, relay, "relay", GuestbookMessage, { ackMessageIntervalMs: 2000 });
   const identity = Secp256k1KeyIdentity.generate();
   const silent = await connectRaw(t, relay);
   await silent.open(identity, relay.canister("relay"));
