@@ -82,6 +82,14 @@ type Pipeliner interface {
 	Window() (messages, bytes int)
 }
 
+// A Resumer is an Adapter whose canister lets a client that comes back go on
+// where its lost connection was. Lost is called in place of Close, and promises
+// what Close promises, unless the client itself has closed its socket: the socket
+// broke, nothing was heard of the client, or the gateway has ended the session.
+type Resumer interface {
+	Lost(ctx context.Context, canister candid.Principal, client candid.ClientKey) error
+}
+
 // A RefusedError says that the canister, or the network in its name, refused
 // for good. Text is the canister's own sentence and reaches the client.
 type RefusedError struct {
@@ -113,11 +121,30 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns what is for the log.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// A LostError says that whatever the adapter knew of a canister's sessions is
+// lost, because the process behind it has ended. Watch returns it at once, Poll
+// and Message when they are called: the sessions end with CloseTryAgainLater and
+// Text, and those that come after them begin anew.
+type LostError struct {
+	Text string
+}
+
+func (e *LostError) Error() string { return "lost: " + e.Text }
+
 // unavailableText returns the network's sentence if err is, or wraps, an UnavailableError.
 func unavailableText(err error) (text string, unavailable bool) {
 	var u *UnavailableError
 	if errors.As(err, &u) {
 		return u.Text, true
+	}
+	return "", false
+}
+
+// lostText returns the sentence for the sessions if err is, or wraps, a LostError.
+func lostText(err error) (text string, lost bool) {
+	var l *LostError
+	if errors.As(err, &l) {
+		return l.Text, true
 	}
 	return "", false
 }

@@ -28,7 +28,7 @@ const (
 	// 4104: the canister's messages cannot be fetched: it was deleted, has no
 	// ws_get_messages, or traps in it; the text is the network's.
 	CloseCanisterFails = 4104
-	CloseRouteChanged  = 4105 // the gateway's configuration was changed: this canister is reached by another adapter
+	CloseRouteChanged  = 4105 // the gateway's configuration was changed: this canister is reached by another adapter, or another process of one
 )
 
 // Codes after which reconnecting in the same way will fail in the same way.

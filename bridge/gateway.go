@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
@@ -48,6 +49,9 @@ type Options struct {
 	// serves the same on a listener of its own.
 	LocalMetrics bool
 
+	// Collectors add metrics of what is not the gateway's to its own.
+	Collectors []prometheus.Collector
+
 	// FirstMessageDelay is the least time between the handshake and the first
 	// message to a client. The stock client fetches the root key of a network
 	// that is not mainnet in the background, and gives up on a message that it
@@ -69,7 +73,7 @@ type Gateway struct {
 	web       string
 	log       *slog.Logger
 	now       func() time.Time
-	handshake []byte
+	handshake *frame
 
 	firstMessageDelay time.Duration
 
@@ -131,7 +135,7 @@ func New(o Options) (*Gateway, error) {
 		web:       o.Web,
 		log:       o.Log,
 		now:       o.Now,
-		handshake: candid.EncodeHandshake(o.Principal),
+		handshake: &frame{bytes: candid.EncodeHandshake(o.Principal), shared: true},
 
 		firstMessageDelay: o.FirstMessageDelay,
 
@@ -147,7 +151,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.admission = newAdmission(g.limits)
 	g.visitors = newVisitors(g.limits, g.proxies, &g.count)
-	g.metrics = newMetrics(g)
+	g.metrics = newMetrics(g, o.Collectors)
 	routes.measure(g.metrics)
 	g.routes.Store(routes)
 	info := o.Info.complete(o.Principal, o.Routes)

@@ -83,61 +83,62 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct {
-		name string
-		open bool // the session is open when the frame comes
-		do   func(p *peer)
-		code int
-		part string
+		name  string
+		open  bool // the session is open when the frame comes
+		do    func(p *peer)
+		code  int
+		part  string
+		cause cause
 	}{
-		{"text frame", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames"},
-		{"text frame when open", true, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames"},
-		{"not CBOR", false, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR"},
-		{"not CBOR when open", true, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR"},
-		{"empty frame", false, func(p *peer) { p.write(nil) }, CloseMalformed, "CBOR"},
-		{"no envelope in it", false, func(p *peer) { p.write([]byte{0xa0}) }, CloseMalformed, "envelope"},
-		{"too large", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.BinaryMessage, make([]byte, 3<<20)) }, CloseFrameTooLarge, ""},
-		{"message first", false, func(p *peer) { p.send("hello") }, CloseNotAllowed, "ws_open"},
-		{"second open", true, func(p *peer) { p.write(p.sign(p.openEnvelope())) }, CloseNotAllowed, "ws_message"},
-		{"other method", true, func(p *peer) { p.write(p.sign(p.envelope("drain_treasury", nil))) }, CloseNotAllowed, "drain_treasury"},
+		{"text frame", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames", causeTextFrame},
+		{"text frame when open", true, func(p *peer) { _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hello")) }, CloseUnsupportedData, "binary frames", causeTextFrame},
+		{"not CBOR", false, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR", causeMalformed},
+		{"not CBOR when open", true, func(p *peer) { p.write([]byte("hello")) }, CloseMalformed, "CBOR", causeMalformed},
+		{"empty frame", false, func(p *peer) { p.write(nil) }, CloseMalformed, "CBOR", causeMalformed},
+		{"no envelope in it", false, func(p *peer) { p.write([]byte{0xa0}) }, CloseMalformed, "envelope", causeMalformed},
+		{"too large", false, func(p *peer) { _ = p.conn.WriteMessage(websocket.BinaryMessage, make([]byte, 3<<20)) }, CloseFrameTooLarge, "", causeFrameSize},
+		{"message first", false, func(p *peer) { p.send("hello") }, CloseNotAllowed, "ws_open", causeMethod},
+		{"second open", true, func(p *peer) { p.write(p.sign(p.openEnvelope())) }, CloseNotAllowed, "ws_message", causeMethod},
+		{"other method", true, func(p *peer) { p.write(p.sign(p.envelope("drain_treasury", nil))) }, CloseNotAllowed, "drain_treasury", causeMethod},
 		{"other canister", false, func(p *peer) {
 			env := p.openEnvelope()
 			env.Canister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01")
 			p.write(p.sign(env))
-		}, CloseNotRouted, "no route"},
+		}, CloseNotRouted, "no route", causeNotRouted},
 		{"other canister when open", true, func(p *peer) {
 			env := p.messageEnvelope([]byte("x"))
 			env.Canister = candid.Principal("\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01")
 			p.write(p.sign(env))
-		}, CloseNotAllowed, "is with canister"},
+		}, CloseNotAllowed, "is with canister", causeCanister},
 		{"other sender when open", true, func(p *peer) {
 			p.identity = stranger
 			p.send("x")
-		}, CloseNotAllowed, "is signed by"},
+		}, CloseNotAllowed, "is signed by", causeSender},
 		{"other gateway", false, func(p *peer) {
 			p.write(p.sign(p.envelope("ws_open", candid.EncodeOpenArgs(1, stranger.Principal()))))
-		}, CloseNotAllowed, "names gateway"},
-		{"argument of another type", false, func(p *peer) { p.write(p.sign(p.envelope("ws_open", candid.EncodeText("x")))) }, CloseMalformed, "ws_open"},
+		}, CloseNotAllowed, "names gateway", causeGateway},
+		{"argument of another type", false, func(p *peer) { p.write(p.sign(p.envelope("ws_open", candid.EncodeText("x")))) }, CloseMalformed, "ws_open", causeMalformed},
 		{"a query", false, func(p *peer) {
 			env := p.openEnvelope()
 			env.RequestType = "query"
 			p.write(p.sign(env))
-		}, CloseNotAllowed, "calls"},
+		}, CloseNotAllowed, "calls", causeNotCall},
 		{"expired", false, func(p *peer) {
 			env := p.openEnvelope()
 			env.IngressExpiry = uint64(time.Now().Add(-time.Minute).UnixNano())
 			p.write(p.sign(env))
-		}, CloseNotAllowed, "ingress_expiry"},
+		}, CloseNotAllowed, "ingress_expiry", causeExpiry},
 		{"far future", false, func(p *peer) {
 			env := p.openEnvelope()
 			env.IngressExpiry = uint64(time.Now().Add(time.Hour).UnixNano())
 			p.write(p.sign(env))
-		}, CloseNotAllowed, "ingress_expiry"},
+		}, CloseNotAllowed, "ingress_expiry", causeExpiry},
 		{"altered after signing", false, func(p *peer) {
 			env := p.openEnvelope()
 			p.sign(env)
 			env.Arg = candid.EncodeOpenArgs(p.key.Nonce+1, p.canister.gateway)
 			p.write(candid.EncodeClientFrame(env.Encode()))
-		}, CloseNotAllowed, "signature"},
+		}, CloseNotAllowed, "signature", causeSignature},
 	}
 	b := newBench(t, nil)
 	bystander := b.open()
@@ -151,8 +152,10 @@ func TestRefusals(t *testing.T) {
 			} else {
 				p = on.dial()
 			}
+			before := b.gateway.count.refusals[test.cause].Load()
 			test.do(p)
 			p.closed(test.code, test.part)
+			on.counted(test.cause, before+1)
 			if test.open {
 				b.eventually("the canister is told", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
 			} else if get(b.canister, func() bool { _, known := b.canister.clients[p.key]; return known }) {
@@ -172,7 +175,7 @@ func TestCanisterRefusesOpen(t *testing.T) {
 	})
 	p := b.dial()
 	p.write(p.sign(p.openEnvelope()))
-	p.closed(CloseRefused, "members only")
+	p.cut(CloseRefused, "members only", causeOpenRefused)
 	b.stop()
 	if n := len(b.canister.closed); n != 0 {
 		t.Errorf("the canister was told of %d clients that it had refused", n)
@@ -188,7 +191,7 @@ func TestCanisterNotReached(t *testing.T) {
 	})
 	p := b.dial()
 	p.write(p.sign(p.openEnvelope()))
-	p.closed(CloseTryAgainLater, "ws_open did not reach the canister")
+	p.cut(CloseTryAgainLater, "ws_open did not reach the canister", causeUnreachable)
 	// Nobody knows whether it arrived: the canister is told to forget it.
 	b.eventually("close", func() bool { return get(b.canister, func() bool { return b.canister.closed[p.key] == 1 }) })
 }
@@ -199,7 +202,7 @@ func TestCanisterRefusesMessage(t *testing.T) {
 	})
 	p := b.open()
 	p.send("x")
-	p.closed(CloseMessageRefused, "the target says no")
+	p.cut(CloseMessageRefused, "the target says no", causeMessageRefused)
 }
 
 func TestDuplicateKeyNeverReplaces(t *testing.T) {
@@ -208,7 +211,7 @@ func TestDuplicateKeyNeverReplaces(t *testing.T) {
 	second := b.dial()
 	second.identity, second.key = first.identity, first.key
 	second.write(second.sign(second.openEnvelope()))
-	second.closed(CloseDuplicate, "client_nonce")
+	second.cut(CloseDuplicate, "client_nonce", causeDuplicate)
 	b.canister.send(first.key, []byte("mine"))
 	if m := first.message(); string(m.Content) != "mine" {
 		t.Errorf("first got %q", m.Content)
@@ -617,7 +620,7 @@ func TestTimeouts(t *testing.T) {
 	silent := b.open()
 	silent.conn.SetPingHandler(func(string) error { return nil }) // sends no pong
 
-	b.dial().closed(CloseOpenTimeout, "handshake")
+	b.dial().cut(CloseOpenTimeout, "handshake", causeOpenTimeout)
 	go func() { // answers pings while it waits
 		for range 20 {
 			<-pings
@@ -627,7 +630,7 @@ func TestTimeouts(t *testing.T) {
 	if m := alive.message(); string(m.Content) != "you live" {
 		t.Errorf("alive got %q", m.Content)
 	}
-	silent.closed(CloseIdle, "pong")
+	silent.cut(CloseIdle, "pong", causeIdle)
 }
 
 func TestPollerRestsWithoutClients(t *testing.T) {

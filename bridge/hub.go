@@ -27,6 +27,7 @@ type hub struct {
 
 	poller   sync.Mutex // held by the poller: one ends, watcher included, before the next begins
 	queue    position   // how far the canister's queue was read; guarded by poller
+	ahead    *ahead     // what is fetched already, nil for nothing; guarded by poller
 	rejected rejection  // of polls, by the network or the canister; guarded by poller
 }
 
@@ -98,7 +99,11 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	defer cancel()
 	route := h.route.Load()
 	defer took(route.times.close, time.Now())
-	if err := route.Adapter.Close(ctx, h.canister, s.key); err != nil {
+	tell := route.Adapter.Close
+	if resumer, ok := route.Adapter.(Resumer); ok && !s.departed {
+		tell = resumer.Lost
+	}
+	if err := tell(ctx, h.canister, s.key); err != nil {
 		s.log.Load().Warn("canister not told that the client has gone; its own timeout will remove it", "error", err)
 	}
 }
@@ -212,4 +217,21 @@ func (h *hub) isNew(key candid.ClientKey) bool {
 	defer h.mu.Unlock()
 	m := h.sessions[key]
 	return m != nil && !m.greeted
+}
+
+// endLost ends all sessions if err says that their adapter has lost them.
+func (h *hub) endLost(err error) {
+	text, lost := lostText(err)
+	if !lost {
+		return
+	}
+	n := 0
+	for _, s := range h.all() {
+		if s.finish(CloseReason{CloseTryAgainLater, firstLine(text)}, false) {
+			n++
+		}
+	}
+	if n > 0 {
+		h.log.Warn("the adapter has lost the sessions of this canister; they are told to try again later", "sessions", n, "error", err)
+	}
 }

@@ -41,7 +41,7 @@ type metrics struct {
 	registry *prometheus.Registry
 }
 
-func newMetrics(g *Gateway) *metrics {
+func newMetrics(g *Gateway, more []prometheus.Collector) *metrics {
 	// A query takes 0.1 s on mainnet, an update 2 s; the embedded network needs milliseconds.
 	buckets := []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10, 30, 60}
 	m := &metrics{
@@ -58,6 +58,7 @@ func newMetrics(g *Gateway) *metrics {
 	}
 	m.registry.MustRegister(m.calls, m.duration, m.polls, exhibit{g},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(more...)
 	return m
 }
 

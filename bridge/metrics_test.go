@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/icrelay/icrelay/candid"
 )
 
@@ -200,7 +202,11 @@ func TestMetricsAreLocal(t *testing.T) {
 		{"through a proxy that keeps the host", "127.0.0.1:5", "ws.example.com", nil, 404},
 		{"a page that was led here", "127.0.0.1:5", "evil.example:8080", nil, 404},
 	}
-	b := newBench(t, func(o *Options, _ *testCanister) { o.LocalMetrics = true })
+	more := prometheus.NewCounter(prometheus.CounterOpts{Name: "relay_test_total", Help: "Of another part."})
+	b := newBench(t, func(o *Options, _ *testCanister) { o.LocalMetrics, o.Collectors = true, []prometheus.Collector{more} })
+	if _, ok := scrape(t, b.gateway)["relay_test_total"]; !ok {
+		t.Error("a collector of the options is not shown")
+	}
 	hidden := newBench(t, nil)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ type outbound struct {
 	stalled      func() // told of a frame that did not leave in time
 
 	mu      sync.Mutex
-	frames  [][]byte     // waiting, in order
+	frames  []*frame     // waiting, in order
 	bytes   int          // their sum
 	ping    bool         // a ping is due
 	pinger  *time.Timer  // makes the next ping due
@@ -48,17 +48,17 @@ func (o *outbound) hold(d time.Duration) {
 
 // push queues one binary frame. false means that the client reads too slowly:
 // the frame was not queued.
-func (o *outbound) push(frame []byte) bool {
+func (o *outbound) push(f *frame) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.end != nil {
 		return true // the client is being told to go; nobody waits for this frame
 	}
-	if n := len(o.frames); n > 0 && (n >= o.maxFrames || o.bytes+len(frame) > o.maxBytes) {
+	if n := len(o.frames); n > 0 && (n >= o.maxFrames || o.bytes+len(f.bytes) > o.maxBytes) {
 		return false
 	}
-	o.frames = append(o.frames, frame)
-	o.bytes += len(frame)
+	o.frames = append(o.frames, f)
+	o.bytes += len(f.bytes)
 	if o.held == nil {
 		o.startWriter()
 	}
@@ -170,7 +170,7 @@ const (
 // session's reader notices.
 func (o *outbound) write() {
 	for {
-		frame, kind := o.take()
+		next, kind := o.take()
 		deadline := time.Now().Add(o.writeTimeout)
 		var err error
 		switch kind {
@@ -178,10 +178,13 @@ func (o *outbound) write() {
 			return
 		case websocket.BinaryMessage:
 			if err = o.conn.SetWriteDeadline(deadline); err == nil {
-				err = o.conn.WriteMessage(websocket.BinaryMessage, frame)
+				err = o.conn.WriteMessage(websocket.BinaryMessage, next.bytes)
+			}
+			if err == nil {
+				next.release()
 			}
 		default:
-			err = o.conn.WriteControl(kind, frame, deadline)
+			err = o.conn.WriteControl(kind, next.bytes, deadline)
 		}
 		if err != nil {
 			if isTimeout(err) {
@@ -202,32 +205,35 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
+// noFrame is what a ping carries.
+var noFrame = frame{shared: true}
+
 // nothing is the kind of frame that take returns when the queue is empty.
 const nothing = -1
 
 // take removes what is to be written next: a ping that is due, the oldest
 // frame, and last of all the close frame. When there is nothing, the writer
 // has ended.
-func (o *outbound) take() (frame []byte, kind int) {
+func (o *outbound) take() (next *frame, kind int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.ping:
 		o.ping = false
-		return nil, websocket.PingMessage
+		return &noFrame, websocket.PingMessage
 	case len(o.frames) > 0 && o.held == nil:
-		frame = o.frames[0]
+		next = o.frames[0]
 		o.frames[0] = nil
 		if o.frames = o.frames[1:]; len(o.frames) == 0 {
 			o.frames = nil
 		}
-		o.bytes -= len(frame)
-		return frame, websocket.BinaryMessage
+		o.bytes -= len(next.bytes)
+		return next, websocket.BinaryMessage
 	case o.end != nil:
-		return o.end.frame(), websocket.CloseMessage // writing stays true: it is the last
+		return &frame{bytes: o.end.frame(), shared: true}, websocket.CloseMessage // writing stays true: it is the last
 	}
 	o.writing = false
-	return nil, nothing
+	return &noFrame, nothing
 }
 
 // sever closes a socket without a farewell: that of TLS would wait for a client

@@ -23,6 +23,7 @@ func (h *hub) poll(ctx context.Context) {
 	route := h.route.Load()
 	stopWatching := h.startWatching(ctx, route)
 	defer func() { stopWatching() }()
+	defer h.dropAhead()
 	h.doubted.Store(true) // much can have happened since the last poller
 	h.rejected = rejection{}
 
@@ -62,6 +63,7 @@ func (h *hub) poll(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		h.endLost(err)
 		h.judge(err)
 		switch {
 		case err != nil:
@@ -76,7 +78,7 @@ func (h *hub) poll(ctx context.Context) {
 		case n > 0:
 			errs, pause = 0, pacing.Interval
 		default:
-			errs, pause = 0, min(max(pause+pause/2, pacing.Interval), pacing.IdleInterval)
+			errs, pause = 0, min(max(2*pause, pacing.Interval), pacing.IdleInterval)
 		}
 		timer.Reset(pause)
 	}
@@ -113,6 +115,7 @@ func (h *hub) startWatching(ctx context.Context, route *Route) (stop func()) {
 			if ctx.Err() != nil {
 				return
 			}
+			h.endLost(err)
 			if time.Since(start) > h.gateway.polling.MaxBackoff {
 				errs = 0 // it worked for a while
 			}
@@ -140,7 +143,7 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 			return 0, false, err
 		}
 	}
-	batch, err := h.fetch(ctx, h.queue.next)
+	batch, err := h.next(ctx, h.queue.next)
 	if err != nil {
 		return 0, false, err
 	}
@@ -151,6 +154,9 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 	if !h.queue.isSure() && h.missesGreeting(batch) {
 		h.doubted.Store(true)
 		return 0, true, nil
+	}
+	if !batch.EndOfQueue {
+		h.fetchAhead(ctx, mustNonce(batch.Messages[len(batch.Messages)-1].Key)+1)
 	}
 	h.deliver(batch)
 	h.queue.advance(batch)

@@ -11,8 +11,8 @@ import (
 //
 //   - a canister that has a route of the same name keeps its sessions; their
 //     calls and polls go through the route's adapter;
-//   - a canister whose route has another name loses its sessions with
-//     CloseRouteChanged: they may reconnect;
+//   - a canister whose route has another name, or another adapter of which one
+//     is stateful, loses its sessions with CloseRouteChanged: they may reconnect;
 //   - a canister without a route loses them with CloseNotRouted.
 //
 // A canister never has two hubs, one for each route: a relay canister forgets
@@ -62,7 +62,7 @@ func (h *hub) reroute(route *Route, refused *refusal) ([]*session, CloseReason) 
 	}
 	h.route.Store(route)
 	h.wake() // the poller begins another watch
-	if old.Name == route.Name {
+	if old.Name == route.Name && !old.Stateful && !route.Stateful {
 		return nil, CloseReason{}
 	}
 	return h.all(), CloseReason{CloseRouteChanged, "the gateway reaches this canister in another way now; reconnect"}

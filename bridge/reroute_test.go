@@ -91,6 +91,12 @@ func TestRouteGoes(t *testing.T) {
 			return []Route{{Any: true, Deny: []candid.Principal{c.id}, Adapter: c, Name: "test"}}
 		}, CloseNotRouted, "does not serve"},
 		{"another adapter", func(c *testCanister) []Route { return []Route{{Canister: c.id, Adapter: c, Name: "other"}} }, CloseRouteChanged, "reconnect"},
+		{"another process of a stateful adapter", func(c *testCanister) []Route {
+			return []Route{{Canister: c.id, Adapter: &wrapped{testCanister: c}, Name: "test", Stateful: true}}
+		}, CloseRouteChanged, "reconnect"},
+		{"the same stateful adapter", func(c *testCanister) []Route {
+			return []Route{{Canister: c.id, Adapter: c, Name: "test", Stateful: true}}
+		}, 0, ""},
 		{"served by the route for any canister", func(c *testCanister) []Route { return []Route{{Any: true, Adapter: c, Name: "test"}} }, 0, ""},
 	}
 	for _, test := range tests {

@@ -15,6 +15,7 @@ type Route struct {
 	Deny     []candid.Principal // with Any: but not these
 	Adapter  Adapter
 	Name     string // the adapter's name, for people and metrics
+	Stateful bool   // the adapter may know its clients: no other one, of the same name either, can take them over
 
 	times times
 }

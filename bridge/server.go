@@ -14,11 +14,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// newUpgrader: which origins may connect is decided before (origins.go).
+// newUpgrader: which origins may connect is decided before (origins.go). Each
+// client has a read buffer for as long as it is there, so it is small; a larger
+// frame is read in two or three parts.
 func newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
-		ReadBufferSize:   1024,
+		ReadBufferSize:   512,
 		WriteBufferPool:  &sync.Pool{},
 		WriteBufferSize:  4096,
 		CheckOrigin:      func(*http.Request) bool { return true },

@@ -29,10 +29,10 @@ type session struct {
 	frames  *rate.Limiter // what the client may send, pings and signatures of delegations included
 	state   progress
 	out     outbound
-	first   *time.Timer    // ends a session whose client sends nothing
-	opening *time.Timer    // ends a session whose canister sends it nothing
-	calls   sync.WaitGroup // Message calls under way
-	ended   chan struct{}  // closed when run has returned
+	began   time.Time                  // when the handshake was sent
+	patient atomic.Pointer[time.Timer] // ends a session whose client sends nothing, and then one whose canister sends it nothing; nil when it is not needed any more
+	calls   sync.WaitGroup             // Message calls under way
+	ended   chan struct{}              // closed when run has returned
 
 	// The reader's own; but for the first, from ws_open on.
 	maxFrame   int64 // bytes
@@ -40,6 +40,7 @@ type session struct {
 	key        candid.ClientKey
 	window     window
 	registered bool // the canister may know the client
+	departed   bool // the client has closed the socket, and will not go on from here
 }
 
 func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *session {
@@ -79,22 +80,16 @@ const maxOpenBytes = 128 << 10
 
 // run reads frames until the socket ends, then lets the canister know.
 func (s *session) run(ctx context.Context) {
-	limits := s.gateway.limits
 	s.out.push(s.gateway.handshake)
 	s.out.flush()
 	s.out.hold(s.gateway.firstMessageDelay)
-	s.first = time.AfterFunc(limits.FirstFrameTimeout, func() {
-		s.refuse(refuse(causeFirstFrameTimeout, CloseOpenTimeout, "no %s within %s of the handshake", methodOpen, limits.FirstFrameTimeout))
-	})
-	s.opening = time.AfterFunc(limits.OpenTimeout, func() {
-		s.refuse(refuse(causeOpenTimeout, CloseOpenTimeout, "no message of the canister within %s of the handshake", limits.OpenTimeout))
-	})
-	s.out.pingEvery(limits.PingInterval)
+	s.began = time.Now()
+	s.awaitFrame()
+	s.out.pingEvery(s.gateway.limits.PingInterval)
 
 	why := s.read(s.gateway.calls)
 
-	s.first.Stop()
-	s.opening.Stop()
+	s.wait(nil)
 	_ = s.conn.Close()
 	s.place.leave()
 	s.state.to(stateClosing)
@@ -134,7 +129,11 @@ func (s *session) read(ctx context.Context) (why error) {
 		if s.out.closing() {
 			continue // only the client's close frame is awaited
 		}
-		if refused := s.frame(ctx, kind, data); refused != nil {
+		handle := s.frame
+		if s.hub == nil {
+			handle = s.elsewhere
+		}
+		if refused := handle(ctx, kind, data); refused != nil {
 			s.refuse(refused)
 		}
 	}
@@ -159,6 +158,7 @@ func (s *session) explainReadError(err error) {
 	switch {
 	case errors.As(err, &closed):
 		// gorilla answered the close frame.
+		s.departed = isFarewell(closed.Code) && !s.out.closing()
 	case errors.Is(err, errFrameTooLarge):
 		s.cutOff(refuse(causeFrameSize, CloseFrameTooLarge, "a frame of this connection may have %d bytes at most", s.maxFrame))
 	case errors.Is(err, errTooManyFrames):
@@ -174,6 +174,17 @@ func (s *session) explainReadError(err error) {
 		}
 		s.out.flush()
 	}
+}
+
+// isFarewell reports whether a client closes with this code because it is done:
+// a program that closes its socket, with or without saying why, or a page that
+// is left. All others went wrong, or answer a close of the gateway's.
+func isFarewell(code int) bool {
+	switch code {
+	case websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived:
+		return true
+	}
+	return false
 }
 
 func (s *session) tooManyFrames() *refusal {
@@ -212,7 +223,7 @@ const discardPause = 300 * time.Millisecond
 // frame handles one frame. A refusal ends the session.
 func (s *session) frame(ctx context.Context, kind int, data []byte) *refusal {
 	if s.hub == nil {
-		s.first.Stop()
+		s.awaitGreeting()
 	}
 	if !s.frames.Allow() {
 		return s.tooManyFrames()
@@ -228,6 +239,48 @@ func (s *session) frame(ctx context.Context, kind int, data []byte) *refusal {
 		return s.open(ctx, env, raw)
 	}
 	return s.message(ctx, env, raw)
+}
+
+// awaitFrame ends the session of a client that sends nothing.
+func (s *session) awaitFrame() {
+	limit := s.gateway.limits.FirstFrameTimeout
+	if limit >= s.gateway.limits.OpenTimeout {
+		s.awaitGreeting() // which ends sooner
+		return
+	}
+	s.wait(time.AfterFunc(limit, func() {
+		s.refuse(refuse(causeFirstFrameTimeout, CloseOpenTimeout, "no %s within %s of the handshake", methodOpen, limit))
+	}))
+}
+
+// awaitGreeting takes the client's first frame for a sign of life: from now on
+// it is the canister that has to say something.
+func (s *session) awaitGreeting() {
+	limit := s.gateway.limits.OpenTimeout
+	s.wait(time.AfterFunc(limit-time.Since(s.began), func() {
+		s.refuse(refuse(causeOpenTimeout, CloseOpenTimeout, "no message of the canister within %s of the handshake", limit))
+	}))
+}
+
+// wait replaces the timer of what is waited for; nil is for nothing.
+func (s *session) wait(timer *time.Timer) {
+	if last := s.patient.Swap(timer); last != nil {
+		last.Stop()
+	}
+}
+
+// elsewhere has a goroutine of its own handle a frame, and waits for it. The
+// check of a signature and a call need four times the stack that waiting for
+// frames does, and a stack that has grown stays so for minutes: for thousands of
+// clients that only wait after their first frame, that is most of their memory.
+func (s *session) elsewhere(ctx context.Context, kind int, data []byte) (refused *refusal) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		refused = s.frame(ctx, kind, data)
+	}()
+	<-done
+	return refused
 }
 
 // check makes the checks that cost something. Each delegation has a signature
@@ -304,7 +357,7 @@ func (s *session) forwardOpen(ctx context.Context, env Envelope) error {
 
 // greeted notes the canister's first message: only that makes a connection
 // open for the client, and only its absence is a reason to end it.
-func (s *session) greeted() { s.opening.Stop() }
+func (s *session) greeted() { s.wait(nil) }
 
 // message takes every later frame. It returns when the envelope has a place
 // in the window: until then the socket is not read, which is all the queueing
@@ -338,6 +391,7 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		err := route.Adapter.Message(ctx, forAdapter(env, raw, s.key))
 		took(route.times.message, start)
 		if err != nil {
+			s.hub.endLost(err)
 			s.refuse(s.failed(methodMessage, causeMessageRefused, CloseMessageRefused, err))
 			s.hub.doubt()
 			return
@@ -361,12 +415,15 @@ func (s *session) failed(method string, cause cause, code int, err error) *refus
 	if text, unavailable := unavailableText(err); unavailable {
 		return &refusal{CloseReason{CloseTryAgainLater, firstLine(text)}, causeUnreachable}
 	}
+	if text, lost := lostText(err); lost {
+		return &refusal{CloseReason{CloseTryAgainLater, firstLine(text)}, causeUnreachable}
+	}
 	return refuse(causeUnreachable, CloseTryAgainLater, "%s did not reach the canister, try again later", method)
 }
 
 // deliver queues a certified message for the client.
-func (s *session) deliver(frame []byte) {
-	if !s.out.push(frame) {
+func (s *session) deliver(f *frame) {
+	if !s.out.push(f) {
 		s.giveUp("messages come faster than this client reads them")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/candid/cbor"
 	"github.com/icrelay/icrelay/ic"
 )
 
@@ -21,6 +22,8 @@ type checkedBatch struct {
 	Batch
 	witness *ic.HashTree
 	time    time.Time // of the certificate
+
+	label, pruned []byte // memory that frame uses again
 }
 
 // verify makes the checks that each client will make: the certificate is the
@@ -43,9 +46,11 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 	if root := witness.Digest(); subtle.ConstantTimeCompare(root[:], certified) != 1 {
 		return nil, flawed(flawWitness, errors.New("witness: its root is not the certified data"))
 	}
+	var label []byte
 	for i := range batch.Messages {
 		message := &batch.Messages[i]
-		leaf, found := witness.Lookup(messagePath(message.Key)...)
+		label = append(label[:0], message.Key...)
+		leaf, found := witness.Lookup(websocketLabel, label)
 		if found != ic.Found {
 			return nil, flawed(flawWitness, fmt.Errorf("witness: message %s is not in it", message.Key))
 		}
@@ -68,11 +73,12 @@ func VerifyBatch(verifier *ic.Verifier, canister candid.Principal, batch Batch, 
 
 // frame is what one client gets: its message, the batch's certificate, and
 // the witness pruned to its own leaf.
-func (b *checkedBatch) frame(message *candid.OutputMessage) []byte {
-	witness := b.witness.Prune(messagePath(message.Key))
-	return candid.EncodeOutputFrame(message.Key, message.Content, b.Cert, witness.Encode())
+func (b *checkedBatch) frame(message *candid.OutputMessage) *frame {
+	b.label = append(b.label[:0], message.Key...)
+	b.pruned = b.witness.AppendWitness(cbor.AppendSelfDescribe(b.pruned[:0]), websocketLabel, b.label)
+	f := newFrame()
+	f.bytes = candid.AppendOutputFrame(f.bytes, message.Key, message.Content, b.Cert, b.pruned)
+	return f
 }
 
-func messagePath(key string) [][]byte {
-	return [][]byte{[]byte("websocket"), []byte(key)}
-}
+var websocketLabel = []byte("websocket")

@@ -23,8 +23,8 @@ const (
 var errValues = errors.New("candid: more values than allowed")
 
 // Decode reads an argument tuple of any types. It is slower than the decoders
-// of the protocol's own messages and uses up to about a hundred bytes for each
-// value, but no more than the limits allow. Texts and blobs alias b.
+// of the protocol's own messages and allocates up to some six hundred bytes for
+// each value, but no more than the limits allow. Texts and blobs alias b.
 func Decode(b []byte, limits Limits) ([]Value, error) {
 	d, err := newDecoder(b)
 	if err != nil {

@@ -3,6 +3,7 @@ package candid
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/icrelay/icrelay/candid/cbor"
 )
@@ -37,7 +38,8 @@ func readMap(r *cbor.Reader, field func(r *cbor.Reader, key string) (known bool,
 	if err != nil {
 		return err
 	}
-	var seen []string
+	var room [8]string // for most maps enough
+	seen := room[:0]
 	for {
 		more, err := r.Next(&c)
 		if err != nil || !more {
@@ -46,13 +48,14 @@ func readMap(r *cbor.Reader, field func(r *cbor.Reader, key string) (known bool,
 		if len(seen) == maxKeys {
 			return fmt.Errorf("cbor: map of more than %d keys", maxKeys)
 		}
-		key, err := r.Text()
+		raw, err := r.TextBytes()
 		if err != nil {
 			return fmt.Errorf("key: %w", err)
 		}
-		if len(key) > maxNameLength {
-			return fmt.Errorf("cbor: key of %d bytes", len(key))
+		if len(raw) > maxNameLength {
+			return fmt.Errorf("cbor: key of %d bytes", len(raw))
 		}
+		key := fieldName(raw)
 		for _, s := range seen {
 			if s == key {
 				return fmt.Errorf("cbor: duplicate key %q", clip(key))
@@ -67,6 +70,36 @@ func readMap(r *cbor.Reader, field func(r *cbor.Reader, key string) (known bool,
 			return fmt.Errorf("%s: %w", clip(key), err)
 		}
 	}
+}
+
+// fieldName is string(raw). Names of the protocol's fields are not copied: they
+// are read some thousand times a second.
+func fieldName(raw []byte) string {
+	switch string(raw) {
+	case "key":
+		return "key"
+	case "content":
+		return "content"
+	case "cert":
+		return "cert"
+	case "tree":
+		return "tree"
+	case "client_key":
+		return "client_key"
+	case "client_principal":
+		return "client_principal"
+	case "client_nonce":
+		return "client_nonce"
+	case "sequence_num":
+		return "sequence_num"
+	case "timestamp":
+		return "timestamp"
+	case "is_service_message":
+		return "is_service_message"
+	case "envelope":
+		return "envelope"
+	}
+	return string(raw)
 }
 
 // clip shortens a foreign key for an error text.
@@ -121,7 +154,12 @@ const outputFrameOverhead = 3 + 1 + (1 + 3) + (1 + 7) + (1 + 4) + (1 + 4) + 4*9
 
 // EncodeOutputFrame encodes one certified message for its client.
 func EncodeOutputFrame(key string, content, cert, tree []byte) []byte {
-	out := make([]byte, 0, outputFrameOverhead+len(key)+len(content)+len(cert)+len(tree))
+	return AppendOutputFrame(nil, key, content, cert, tree)
+}
+
+// AppendOutputFrame is EncodeOutputFrame for memory that is there already.
+func AppendOutputFrame(out []byte, key string, content, cert, tree []byte) []byte {
+	out = slices.Grow(out, outputFrameOverhead+len(key)+len(content)+len(cert)+len(tree))
 	out = cbor.AppendMap(cbor.AppendSelfDescribe(out), 4)
 	out = cbor.AppendText(append(out, "\x63key"...), key)
 	out = cbor.AppendBytes(append(out, "\x67content"...), content)

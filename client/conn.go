@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -30,7 +31,8 @@ type Conn struct {
 	acks    acks
 	opened  chan struct{} // closed by the reader at the OpenMessage
 
-	outbox      chan []byte         // Send puts in with mu held, so that nothing comes after the close
+	planned     atomic.Uint64       // sequence number of the last message that was sent, queued or prepared
+	outbox      chan outgoing       // Send puts in with mu held, so that nothing comes after the close
 	outboxRoom  *semaphore.Weighted // one for each place in outbox
 	outboxBytes *semaphore.Weighted // held by what is in outbox and by what is being sent
 	inbox       chan Message        // closed by the reader when nothing more comes
@@ -62,7 +64,7 @@ func newConn(opt Options, ws *websocket.Conn, gateway candid.Principal) *Conn {
 		gateway:     gateway,
 		acks:        acks{timeout: opt.AckTimeout},
 		opened:      make(chan struct{}),
-		outbox:      make(chan []byte, opt.SendMessages),
+		outbox:      make(chan outgoing, opt.SendMessages),
 		outboxRoom:  semaphore.NewWeighted(int64(opt.SendMessages)),
 		outboxBytes: semaphore.NewWeighted(int64(opt.SendBytes)),
 		inbox:       make(chan Message, opt.ReceiveMessages),
@@ -105,24 +107,32 @@ func (c *Conn) Acknowledged() uint64 { return c.acks.messages() }
 // canister took it: the canister's acknowledgements are watched, and a missing
 // one ends the connection with ErrAckTimeout. content may be reused afterwards.
 func (c *Conn) Send(ctx context.Context, content []byte) error {
-	if len(content) > c.opt.MaxMessageBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(content), c.opt.MaxMessageBytes)
+	if err := c.checkSize(content); err != nil {
+		return err
 	}
+	c.planned.Add(1)
+	err := c.send(ctx, outgoing{content: bytes.Clone(content)})
+	if err != nil {
+		c.planned.Add(^uint64(0)) // it has no number
+	}
+	return err
+}
+
+func (c *Conn) send(ctx context.Context, m outgoing) error {
 	if err := c.acquire(ctx, c.outboxRoom, 1); err != nil {
 		return err
 	}
-	bytesHeld := weight(content, c.opt.SendBytes)
+	bytesHeld := weight(m.content, c.opt.SendBytes)
 	if err := c.acquire(ctx, c.outboxBytes, bytesHeld); err != nil {
 		c.outboxRoom.Release(1)
 		return err
 	}
-	content = bytes.Clone(content)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return c.err // the room is of no use to anybody
 	}
-	c.outbox <- content // the room that it holds is there
+	c.outbox <- m // the room that it holds is there
 	return nil
 }
 

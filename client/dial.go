@@ -112,7 +112,11 @@ func open(opt Options, ws *websocket.Conn, deadline time.Time) (*Conn, error) {
 		return nil, violation(fmt.Errorf("%w: it is %s, not %s", ErrGateway, gateway, opt.Gateway))
 	}
 	c := newConn(opt, ws, gateway)
-	if err := c.writeEnvelope("ws_open", candid.EncodeOpenArgs(opt.Nonce, gateway)); err != nil {
+	frame, err = c.sign("ws_open", candid.EncodeOpenArgs(opt.Nonce, gateway))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.writeFrame("ws_open", frame); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -28,6 +28,11 @@ type Options struct {
 	Dialer  *websocket.Dialer // default a dialer with the environment's proxy and 4 KiB buffers
 	Now     func() time.Time  // wall clock, for timestamps, expiries and certificates. Default time.Now
 
+	// CheckEvery, if above 1, has the certification of only each so many-th message
+	// verified, beginning with the first: the others are believed. It is for
+	// programs that measure a gateway, and would otherwise measure themselves.
+	CheckEvery int
+
 	MaxCertificateAge time.Duration // a message's certificate may be as old as this. Default 5m
 	OpenTimeout       time.Duration // from the socket's opening to the canister's OpenMessage. Default 60s
 	AckTimeout        time.Duration // until the canister acknowledges a sent message. Default 330s: its 300s interval and 30s latency

@@ -19,7 +19,7 @@ type reading struct {
 
 // read takes frames until the socket ends. It calls end before it returns.
 func (c *Conn) read() {
-	c.checker = checker{verifier: c.opt.Verifier, canister: c.opt.Canister, maxAge: c.opt.MaxCertificateAge}
+	c.checker = checker{verifier: c.opt.Verifier, canister: c.opt.Canister, maxAge: c.opt.MaxCertificateAge, every: c.opt.CheckEvery}
 	c.expected = 1
 	heard := func() error { return c.ws.SetReadDeadline(time.Now().Add(c.opt.IdleTimeout)) }
 	c.ws.SetPongHandler(func(string) error { return heard() })

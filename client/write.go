@@ -39,8 +39,8 @@ func (c *Conn) write() {
 			return
 		case sequence := <-c.keepAlive:
 			c.sendKeepAlive(sequence)
-		case content := <-c.outbox:
-			c.sendQueued(content)
+		case m := <-c.outbox:
+			c.sendQueued(m)
 		case now := <-overdue.C:
 			c.checkAcks(now, overdue)
 		case <-ping.C:
@@ -60,8 +60,8 @@ func (c *Conn) finish() {
 		select {
 		case <-c.gone:
 			return
-		case content := <-c.outbox:
-			drain = c.sendQueued(content)
+		case m := <-c.outbox:
+			drain = c.sendQueued(m)
 		default:
 			drain = false
 		}
@@ -76,10 +76,10 @@ func (c *Conn) finish() {
 }
 
 // sendQueued sends a message of the outbox. Whether it could is the result.
-func (c *Conn) sendQueued(content []byte) bool {
+func (c *Conn) sendQueued(m outgoing) bool {
 	c.outboxRoom.Release(1)
-	defer c.outboxBytes.Release(weight(content, c.opt.SendBytes))
-	if !c.sendMessage(content, false) {
+	defer c.outboxBytes.Release(weight(m.content, c.opt.SendBytes))
+	if !c.sendMessage(m, false) {
 		c.unsent++
 		return false
 	}
@@ -87,22 +87,28 @@ func (c *Conn) sendQueued(content []byte) bool {
 }
 
 func (c *Conn) sendKeepAlive(sequence uint64) {
-	c.sendMessage(candid.EncodeServiceMessage(candid.ServiceMessage{
+	c.planned.Add(1)
+	c.sendMessage(outgoing{content: candid.EncodeServiceMessage(candid.ServiceMessage{
 		Kind:         candid.KeepAliveMessage,
 		LastIncoming: sequence,
-	}), true)
+	})}, true)
 }
 
-func (c *Conn) sendMessage(content []byte, service bool) bool {
+// sendMessage gives a message the next number, and signs it unless that was
+// done for this number before.
+func (c *Conn) sendMessage(m outgoing, service bool) bool {
 	c.sequence++
 	c.acks.sent(c.sequence, service, time.Now())
-	err := c.writeEnvelope("ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
-		ClientKey:        c.key,
-		SequenceNum:      c.sequence,
-		Timestamp:        uint64(c.opt.Now().UnixNano()), //nolint:gosec // after 1970
-		IsServiceMessage: service,
-		Content:          content,
-	}))
+	var frame []byte
+	var err error
+	if m.prepared.fits(c.sequence, c.opt.Now()) {
+		frame = m.prepared.frame
+	} else {
+		frame, err = c.sign("ws_message", c.messageArgs(c.sequence, m.content, service))
+	}
+	if err == nil {
+		err = c.writeFrame("ws_message", frame)
+	}
 	if err != nil {
 		c.broken(err)
 		return false
@@ -124,11 +130,11 @@ func (c *Conn) checkAcks(now time.Time, again *time.Timer) {
 	}
 }
 
-// writeEnvelope signs a call of the canister and sends it.
-func (c *Conn) writeEnvelope(method string, arg []byte) error {
+// sign makes the frame of a call of the canister.
+func (c *Conn) sign(method string, arg []byte) ([]byte, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
-		return fmt.Errorf("random nonce: %w", err)
+		return nil, fmt.Errorf("random nonce: %w", err)
 	}
 	envelope := &candid.Envelope{
 		RequestType:   "call",
@@ -140,12 +146,17 @@ func (c *Conn) writeEnvelope(method string, arg []byte) error {
 		Nonce:         nonce,
 	}
 	if err := ic.Sign(envelope, c.opt.Identity); err != nil {
-		return fmt.Errorf("signing %s: %w", method, err)
+		return nil, fmt.Errorf("signing %s: %w", method, err)
 	}
+	return candid.EncodeClientFrame(envelope.Encode()), nil
+}
+
+// writeFrame sends the frame of a call.
+func (c *Conn) writeFrame(method string, frame []byte) error {
 	if err := c.ws.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout)); err != nil {
 		return fmt.Errorf("sending %s: %w", method, err)
 	}
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, candid.EncodeClientFrame(envelope.Encode())); err != nil {
+	if err := c.ws.WriteMessage(websocket.BinaryMessage, frame); err != nil {
 		return fmt.Errorf("sending %s: %w", method, err)
 	}
 	return nil

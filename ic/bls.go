@@ -62,27 +62,23 @@ var errBLSSignature = errors.New("BLS signature does not match")
 
 // verify checks a signature: e(signature, -g2) * e(hash(message), key) must be one.
 func (k *blsPublicKey) verify(message, signature []byte) error {
+	question := &blsQuestion{key: k, message: message, signature: signature}
+	verifyBatch([]*blsQuestion{question})
+	return question.err
+}
+
+// blsPoints reads a signature, which must lie in the right group, and hashes its message.
+func blsPoints(message, signature []byte) (sig, hash bls.G1Affine, err error) {
 	if len(signature) != blsSignatureLength {
-		return fmt.Errorf("BLS signature of %d bytes", len(signature))
+		return sig, hash, fmt.Errorf("BLS signature of %d bytes", len(signature))
 	}
-	var sig bls.G1Affine
 	if _, err := sig.SetBytes(signature); err != nil { // includes the subgroup check
-		return fmt.Errorf("BLS signature: %w", err)
+		return sig, hash, fmt.Errorf("BLS signature: %w", err)
 	}
-	hashed, err := bls.HashToG1(message, []byte(blsSuite))
-	if err != nil {
-		return fmt.Errorf("BLS signature: %w", err)
+	if hash, err = bls.HashToG1(message, []byte(blsSuite)); err != nil {
+		return sig, hash, fmt.Errorf("BLS signature: %w", err)
 	}
-	ok, err := bls.PairingCheckFixedQ(
-		[]bls.G1Affine{sig, hashed},
-		[]pairingLines{*negatedGenerator(), k.lines})
-	if err != nil {
-		return fmt.Errorf("BLS signature: %w", err)
-	}
-	if !ok {
-		return errBLSSignature
-	}
-	return nil
+	return sig, hash, nil
 }
 
 // BLSKey signs certificates. It is for development networks: operations on the

@@ -29,7 +29,7 @@ type Options struct {
 	// about 10 s. Default 20 s.
 	Timeout     time.Duration
 	IdleTimeout time.Duration // how long an unused connection is kept, default 90 s
-	MaxIdle     int           // connections kept for later, default 64
+	MaxIdle     int           // connections kept for later, default 256
 	MaxReply    int64         // bytes of one answer, default 4 MiB
 
 	// MaxCertificateAge bounds the age of certificates, default 5 min.
@@ -48,7 +48,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.DialTimeout, 10*time.Second)
 	setDefault(&o.Timeout, 20*time.Second)
 	setDefault(&o.IdleTimeout, 90*time.Second)
-	setDefault(&o.MaxIdle, 64)
+	setDefault(&o.MaxIdle, 256)
 	setDefault(&o.MaxReply, 4<<20)
 	setDefault(&o.MaxCertificateAge, 5*time.Minute)
 	setDefault(&o.PollInterval, 250*time.Millisecond)

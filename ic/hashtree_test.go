@@ -303,6 +303,26 @@ func canisterTree(n int) (tree *HashTree, keys [][]byte) {
 	return Labeled([]byte("websocket"), LabeledTreeSorted(entries)), keys
 }
 
+func TestAppendWitness(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 7, 50} {
+		tree, keys := canisterTree(n)
+		for _, key := range append(keys, []byte("a"), []byte("z"), nil) {
+			for _, path := range [][][]byte{{[]byte("websocket"), key}, {[]byte("websocket"), key, key}, {[]byte("websocket")}, {key}, {}} {
+				want := tree.Prune(path).AppendCBOR([]byte("x"))
+				equalBytes(t, tree.AppendWitness([]byte("x"), path...), want)
+			}
+		}
+		// What is pruned already, and empty, stays as it is.
+		rest := tree.Prune([][]byte{[]byte("websocket"), keys[n/2]})
+		equalBytes(t, rest.AppendWitness(nil, []byte("websocket"), keys[n/2]), rest.AppendCBOR(nil))
+		path := [][]byte{[]byte("b")}
+		odd := Fork(Fork(Empty(), Labeled([]byte("a"), tree)), Fork(Labeled([]byte("b"), Empty()), Pruned([32]byte{1})))
+		equalBytes(t, odd.AppendWitness(nil, path...), odd.Prune(path).AppendCBOR(nil))
+		hidden := Fork(Labeled([]byte("a"), tree), Fork(Pruned([32]byte{1}), Labeled([]byte("b"), tree)))
+		equalBytes(t, hidden.AppendWitness(nil, path...), hidden.Prune(path).AppendCBOR(nil))
+	}
+}
+
 func BenchmarkDecodeHashTree(b *testing.B) {
 	tree, _ := canisterTree(50)
 	raw := tree.Encode()
@@ -323,6 +343,15 @@ func BenchmarkPrune(b *testing.B) {
 			for b.Loop() {
 				witness := tree.Prune([][]byte{[]byte("websocket"), keys[n/3]})
 				_ = witness.Encode()
+			}
+		})
+		b.Run(fmt.Sprintf("%d/appended", n), func(b *testing.B) {
+			tree, keys := canisterTree(n)
+			path := [][]byte{[]byte("websocket"), keys[n/3]}
+			var witness []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				witness = tree.AppendWitness(witness[:0], path...)
 			}
 		})
 	}
@@ -356,8 +385,12 @@ func FuzzHashTree(f *testing.F) {
 		tree.WellFormed()
 		for _, p := range [][][]byte{nil, path("a"), path("a", "y"), path("websocket", "x")} {
 			tree.Lookup(p...)
-			if tree.Prune(p).Digest() != tree.Digest() {
+			pruned := tree.Prune(p)
+			if pruned.Digest() != tree.Digest() {
 				t.Fatal("pruning changed the digest")
+			}
+			if !bytes.Equal(tree.AppendWitness(nil, p...), pruned.AppendCBOR(nil)) {
+				t.Fatal("a witness that is appended differs")
 			}
 		}
 	})

@@ -3,12 +3,15 @@ package ic
 import (
 	"bytes"
 	"slices"
+
+	"github.com/icrelay/icrelay/candid/cbor"
 )
 
 // Prune returns the witness of the given paths: the same tree, with the same
 // digest, in which everything else is pruned. What stands below a path is kept
 // whole. Of a path that is not in the tree, the neighbouring labels are kept,
-// without their content, so that its absence can be seen.
+// without their content, so that its absence can be seen; unless it goes on below
+// a value, which nobody has asked for then.
 func (t *HashTree) Prune(paths ...[][]byte) *HashTree {
 	if len(paths) == 0 {
 		return t.prune()
@@ -105,3 +108,52 @@ func (t *HashTree) keep(wants []want) *HashTree {
 
 // shows reports whether a pruned node would say less.
 func (t *HashTree) shows() bool { return t.kind != kindPruned && t.kind != kindEmpty }
+
+// AppendWitness appends the CBOR of t.Prune(path), without the self-describe tag.
+// For a path that is in the tree it makes no new nodes: gateways cut a witness for
+// each message of a batch.
+func (t *HashTree) AppendWitness(dst []byte, path ...[]byte) []byte {
+	if len(path) > 0 {
+		if out, ok := t.appendPath(dst, path); ok {
+			return out
+		}
+	}
+	return t.Prune(path).AppendCBOR(dst)
+}
+
+// appendPath walks down one way, and gives up where it would have to look at
+// several: see place.
+func (t *HashTree) appendPath(dst []byte, path [][]byte) (out []byte, ok bool) {
+	switch t.kind {
+	case kindFork:
+		first := t.right.firstNode()
+		if first.kind != kindLabeled {
+			return nil, false
+		}
+		dst = append(dst, 0x83, byte(kindFork))
+		if bytes.Compare(path[0], first.data) < 0 {
+			if dst, ok = t.left.appendPath(dst, path); !ok {
+				return nil, false
+			}
+			return t.right.appendPruned(dst), true
+		}
+		return t.right.appendPath(t.left.appendPruned(dst), path)
+	case kindLabeled:
+		if !bytes.Equal(t.data, path[0]) {
+			return nil, false
+		}
+		dst = cbor.AppendBytes(append(dst, 0x83, byte(kindLabeled)), t.data)
+		if len(path) == 1 {
+			return t.left.AppendCBOR(dst), true
+		}
+		return t.left.appendPath(dst, path[1:])
+	}
+	return nil, false
+}
+
+func (t *HashTree) appendPruned(dst []byte) []byte {
+	if t.kind == kindEmpty {
+		return t.AppendCBOR(dst)
+	}
+	return cbor.AppendBytes(append(dst, 0x82, byte(kindPruned)), t.digest[:])
+}

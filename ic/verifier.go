@@ -44,6 +44,7 @@ type Verifier struct {
 
 	delegations *cache[[32]byte, *subnetKey]
 	signatures  *cache[[32]byte, struct{}]
+	queue       blsQueue
 }
 
 // subnetKey is what a verified delegation says.
@@ -164,7 +165,7 @@ func (v *Verifier) verifySignature(key *blsPublicKey, der []byte, c *Certificate
 	if _, ok := v.signatures.get(id); ok {
 		return nil
 	}
-	if err := key.verify(message, c.Signature); err != nil {
+	if err := v.queue.verify(id, key, message, c.Signature); err != nil {
 		return err
 	}
 	v.signatures.put(id, struct{}{})

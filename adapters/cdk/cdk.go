@@ -129,16 +129,21 @@ func readResult(method string, reply []byte) error {
 // client. That the canister does not know the client (any more) is what Close
 // is for.
 func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
+	return a.Leave(ctx, canister, "ws_close", client)
+}
+
+// Leave is Close by a method of another name, which has the same type.
+func (a *Adapter) Leave(ctx context.Context, canister candid.Principal, method string, client candid.ClientKey) error {
 	visit := a.gates.visit(canister)
 	defer visit.leave()
 	for wait := firstWait; ; wait = min(2*wait, closeWait) {
 		if err := visit.enter(ctx); err != nil {
-			return failure("ws_close", err)
+			return failure(method, err)
 		}
-		reply, err := a.client.Call(ctx, a.identity, canister, "ws_close", candid.EncodeCloseArgs(client))
+		reply, err := a.client.Call(ctx, a.identity, canister, method, candid.EncodeCloseArgs(client))
 		visit.done(err)
 		if err == nil {
-			err = readResult("ws_close", reply)
+			err = readResult(method, reply)
 			if _, refused := bridge.RefusalText(err); refused {
 				return nil
 			}
@@ -147,7 +152,7 @@ func (a *Adapter) Close(ctx context.Context, canister candid.Principal, client c
 		var reject *ic.RejectError
 		again := ic.Retryable(err) || errors.As(err, &reject) && passes(reject)
 		if !again || visit.pause(ctx, wait, err) != nil {
-			return failure("ws_close", err)
+			return failure(method, err)
 		}
 	}
 }

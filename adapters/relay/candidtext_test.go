@@ -202,6 +202,8 @@ func settingsOfText(t testing.TB, text string) (s Settings, number uint64) {
 		KeepAliveTimeout: time.Duration(r.optNat("keep_alive_timeout_ms", "nat64")) * time.Millisecond,
 		MaxMessages:      r.optNat("max_messages", "nat64"),
 		MaxCallsInFlight: r.optNat("max_calls_in_flight", "nat64"),
+		Resume:           time.Duration(r.optNat("resume_ms", "nat64")) * time.Millisecond,
+		ResumeTag:        r.optText("resume_tag"),
 	}
 	for _, p := range r.take("admins").list {
 		s.Admins = append(s.Admins, r.principal(p))

@@ -11,13 +11,9 @@ import (
 
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/testnet"
 )
-
-// logAt is a log from a level on.
-func logAt(l *lines, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
-}
 
 // A relay canister that is configured otherwise works; the log says what differs.
 func TestCheckCompares(t *testing.T) {
@@ -34,31 +30,31 @@ func TestCheckCompares(t *testing.T) {
 		{"another", other, []string{"ack_interval is 5m0s in the canister, 1m0s in the file", "relay canister configure", "tag = ", s.relay.String()}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			log := new(lines)
-			if err := New(s.Client, s.gateway, tc.settings, logAt(log, slog.LevelInfo)).Check(t.Context(), s.relay); err != nil {
+			log := new(testlog.Book)
+			if err := New(s.Client, s.gateway, tc.settings, log.Logger(slog.LevelInfo)).Check(t.Context(), s.relay); err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Count(log.text.String(), "\n"); got != min(len(tc.want), 1) {
-				t.Errorf("%d lines: %s", got, log.text.String())
+			if got := strings.Count(log.String(), "\n"); got != min(len(tc.want), 1) {
+				t.Errorf("%d lines: %s", got, log.String())
 			}
 			for _, want := range tc.want {
-				if !log.contains(want) {
-					t.Errorf("%q is not in %s", want, log.text.String())
+				if !log.Contains(want) {
+					t.Errorf("%q is not in %s", want, log.String())
 				}
 			}
 		})
 	}
 	t.Run("a gateway that may not see it", func(t *testing.T) {
-		log := new(lines)
+		log := new(testlog.Book)
 		stranger := testnet.Identity(t)
-		if err := New(s.Client, stranger, other, logAt(log, slog.LevelInfo)).Check(t.Context(), s.relay); err != nil {
+		if err := New(s.Client, stranger, other, log.Logger(slog.LevelInfo)).Check(t.Context(), s.relay); err != nil {
 			t.Fatal(err)
 		}
-		if log.text.Len() > 0 {
-			t.Errorf("the log has %s", log.text.String())
+		if log.String() != "" {
+			t.Errorf("the log has %s", log.String())
 		}
-		if err := New(s.Client, stranger, other, logAt(log, slog.LevelDebug)).Check(t.Context(), s.relay); err != nil || !log.contains("cannot be compared") {
-			t.Errorf("Check = %v, the log has %s", err, log.text.String())
+		if err := New(s.Client, stranger, other, log.Logger(slog.LevelDebug)).Check(t.Context(), s.relay); err != nil || !log.Contains("cannot be compared") {
+			t.Errorf("Check = %v, the log has %s", err, log.String())
 		}
 	})
 }
@@ -83,10 +79,11 @@ func TestConfigure(t *testing.T) {
 	wanted.Gateways = []candid.Principal{s.gateway.Principal()}
 	wanted.AckInterval, wanted.KeepAliveTimeout = time.Minute, 20*time.Second
 	wanted.MaxMessages, wanted.MaxCallsInFlight = 10, 20
+	wanted.Resume, wanted.ResumeTag = 2*time.Minute, "resumed"
 
 	adapter := New(s.Client, s.gateway, wanted, slog.New(slog.DiscardHandler))
 	before, err := adapter.Differences(t.Context(), s.relay)
-	if err != nil || len(before) != 10 {
+	if err != nil || len(before) != 12 {
 		t.Errorf("Differences = %d: %s, %v", len(before), strings.Join(before, "\n"), err)
 	}
 	if err := adapter.Configure(t.Context(), s.relay); err != nil {

@@ -49,6 +49,8 @@ var (
 		candid.Field{Label: "keep_alive_timeout_ms", Type: optNat64},
 		candid.Field{Label: "max_messages", Type: optNat64},
 		candid.Field{Label: "max_calls_in_flight", Type: optNat64},
+		candid.Field{Label: "resume_ms", Type: optNat64},
+		candid.Field{Label: "resume_tag", Type: optText},
 		candid.Field{Label: "interface", Type: optNat32},
 	)
 	pullType = candid.RecordOf(
@@ -73,6 +75,8 @@ func (s Settings) Argument() ([]byte, error) {
 		"keep_alive_timeout_ms": optionalNat(millis(s.KeepAliveTimeout)),
 		"max_messages":          optionalNat(s.MaxMessages),
 		"max_calls_in_flight":   optionalNat(s.MaxCallsInFlight),
+		"resume_ms":             optionalNat(millis(s.Resume)),
+		"resume_tag":            optionalText(s.ResumeTag),
 		"interface":             uint32(Interface),
 	}).Bytes()
 }

@@ -37,6 +37,8 @@ func everything() Settings {
 		KeepAliveTimeout: 5 * time.Second,
 		MaxMessages:      7,
 		MaxCallsInFlight: 8,
+		Resume:           2 * time.Minute,
+		ResumeTag:        "resumed",
 	}
 }
 
@@ -64,6 +66,7 @@ func random(r *rand.Rand) Settings {
 	}
 	s.AckInterval, s.KeepAliveTimeout = millis(), millis()
 	s.MaxMessages, s.MaxCallsInFlight = uint64(r.IntN(1001)), r.Uint64()
+	s.Resume, s.ResumeTag = millis(), name()
 	return s
 }
 
@@ -131,6 +134,8 @@ func TestCandidText(t *testing.T) {
   keep_alive_timeout_ms = opt (5000 : nat64);
   max_messages = opt (7 : nat64);
   max_calls_in_flight = opt (8 : nat64);
+  resume_ms = opt (120000 : nat64);
+  resume_tag = opt "resumed";
   interface = opt (1 : nat32);
 })
 `
@@ -306,28 +311,4 @@ func TestDecodersRefuseOthers(t *testing.T) {
 			t.Errorf("%s are a configuration", name)
 		}
 	}
-}
-
-// Whatever a canister answers, the adapter reads it or says no.
-func FuzzAnswers(f *testing.F) {
-	for _, raw := range oddAnswers {
-		f.Add(raw)
-	}
-	raw, err := everything().Argument()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(raw)
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		_, _ = decodeStatus(raw)
-		_, _ = decodePulled(raw)
-		_, _ = decodeVersion(raw)
-		s, err := decodeConfig(raw)
-		if err != nil {
-			return
-		}
-		if d := s.differences(s); len(d) > 0 {
-			t.Fatalf("%v differs from itself: %v", s, d)
-		}
-	})
 }

@@ -36,6 +36,8 @@ func decodeConfig(reply []byte) (Settings, error) {
 		KeepAliveTimeout: r.millis(config.Field("keep_alive_timeout_ms")),
 		MaxMessages:      r.nat(config.Field("max_messages")),
 		MaxCallsInFlight: r.nat(config.Field("max_calls_in_flight")),
+		Resume:           r.millis(config.Field("resume_ms")),
+		ResumeTag:        r.text(config.Field("resume_tag")),
 	}
 	if r.failed {
 		return Settings{}, errNoConfig

@@ -23,6 +23,10 @@ func (s Settings) differences(wanted Settings) []string {
 	compare(&d, "keep_alive_timeout", s.KeepAliveTimeout, wanted.KeepAliveTimeout)
 	compare(&d, "max_messages", s.MaxMessages, wanted.MaxMessages)
 	compare(&d, "max_calls_in_flight", s.MaxCallsInFlight, wanted.MaxCallsInFlight)
+	compare(&d, "resume", s.Resume, wanted.Resume)
+	if s.ResumeTag != wanted.ResumeTag {
+		d.add("resume_tag is %q in the canister, %q in the file", s.ResumeTag, wanted.ResumeTag)
+	}
 	return d
 }
 

@@ -38,6 +38,7 @@ var (
 	_ bridge.Checker   = (*Adapter)(nil)
 	_ bridge.Watcher   = (*Adapter)(nil)
 	_ bridge.Pipeliner = (*Adapter)(nil)
+	_ bridge.Resumer   = (*Adapter)(nil)
 )
 
 // New returns an Adapter for the relay canister that has, or is to be given, settings.
@@ -93,6 +94,19 @@ func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
 	default:
 	}
 	return nil
+}
+
+// Lost tells the relay canister that a client may come back. Where nothing is
+// kept for it, and by a canister that does not know the difference, it is closed.
+func (a *Adapter) Lost(ctx context.Context, canister candid.Principal, client candid.ClientKey) error {
+	if a.settings.Resume == 0 {
+		return a.Close(ctx, canister, client)
+	}
+	err := a.Leave(ctx, canister, "relay_lost", client)
+	if _, refused := bridge.RefusalText(err); refused {
+		return a.Close(ctx, canister, client)
+	}
+	return err
 }
 
 // Poll notes how far the gateway has come, for the next pull to say.

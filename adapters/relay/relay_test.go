@@ -16,6 +16,7 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/canister"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/testnet"
 )
 
@@ -85,24 +86,6 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// lines is a log that tests can read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) contains(part string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), part)
-}
-
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -169,13 +152,13 @@ func TestBadFeeds(t *testing.T) {
 				s.InstallFile(odd, "e2e/canisters/faulty/faulty.wasm", candid.EncodeEmpty())
 				s.settings.Feeds = append([]Feed{{Target: Target{odd, test.method}}}, s.settings.Feeds...)
 			})
-			log := new(lines)
+			log := new(testlog.Book)
 			adapter := New(s.Client, s.gateway, s.settings, slog.New(slog.NewTextHandler(log, nil)))
 			if err := adapter.Check(t.Context(), s.relay); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Check = %v, want %q in it", err, test.want)
 			}
 			changes := s.watch(t, adapter)
-			eventually(t, "the log names the feed", func() bool { return log.contains(test.want) })
+			eventually(t, "the log names the feed", func() bool { return log.Contains(test.want) })
 			if _, err := s.Client.Call(t.Context(), ic.AnonymousIdentity{}, s.guestbook, "post", entry(t, "ann", "hello")); err != nil {
 				t.Fatal(err)
 			}

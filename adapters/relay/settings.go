@@ -26,6 +26,9 @@ type Settings struct {
 	MaxMessages      uint64        // per poll. Default 50
 	MaxCallsInFlight uint64        // per target. Default 100
 
+	Resume    time.Duration // for which a lost connection waits for its client, at most an hour; 0 for not at all
+	ResumeTag string        // in which each client is told whether it goes on with a lost connection
+
 	// WatchInterval is how often the feeds' queries are asked while clients
 	// are connected; the canister does not know it. 0 means 500ms.
 	WatchInterval time.Duration

@@ -24,6 +24,8 @@ func (s Settings) CandidText() string {
 	fmt.Fprintf(&b, "  keep_alive_timeout_ms = %s;\n", optNatText(millis(s.KeepAliveTimeout)))
 	fmt.Fprintf(&b, "  max_messages = %s;\n", optNatText(s.MaxMessages))
 	fmt.Fprintf(&b, "  max_calls_in_flight = %s;\n", optNatText(s.MaxCallsInFlight))
+	fmt.Fprintf(&b, "  resume_ms = %s;\n", optNatText(millis(s.Resume)))
+	fmt.Fprintf(&b, "  resume_tag = %s;\n", optionalQuote(s.ResumeTag))
 	fmt.Fprintf(&b, "  interface = opt (%d : nat32);\n", Interface)
 	b.WriteString("})\n")
 	return b.String()
@@ -82,6 +84,13 @@ func optNatText(n uint64) string {
 		return "null"
 	}
 	return fmt.Sprintf("opt (%d : nat64)", n)
+}
+
+func optionalQuote(text string) string {
+	if text == "" {
+		return "null"
+	}
+	return "opt " + quote(text)
 }
 
 func principalText(p candid.Principal) string { return fmt.Sprintf("principal %q", p.String()) }

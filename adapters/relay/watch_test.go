@@ -11,6 +11,7 @@ import (
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/testnet"
 	"github.com/icrelay/icrelay/localnet/execution"
 )
@@ -96,12 +97,12 @@ type screening struct {
 	source  *source
 	feed    Feed
 	adapter *Adapter
-	log     *lines
+	log     *testlog.Book
 }
 
 func newScreening(t *testing.T, items []string, feed Feed) *screening {
 	t.Helper()
-	s := &screening{T: t, source: &source{items: items}, log: new(lines)}
+	s := &screening{T: t, source: &source{items: items}, log: new(testlog.Book)}
 	s.stage = newStage(t, func(stage *stage) {
 		feed.Canister = s.source.install(t, stage.Network)
 		stage.settings.Calls, stage.settings.Feeds = nil, []Feed{feed}
@@ -271,9 +272,9 @@ func TestWatchLeavesTimersToTheCanister(t *testing.T) {
 	if err := s.adapter.Check(t.Context(), s.relay); err != nil {
 		t.Errorf("Check = %v: only the relay canister has to reach it", err)
 	}
-	s.eventually("the log names the feed's problem", func() bool { return s.log.contains("feed does not work") && s.log.contains("not today") })
+	s.eventually("the log names the feed's problem", func() bool { return s.log.Contains("feed does not work") && s.log.Contains("not today") })
 	s.source.refuse(false)
-	s.eventually("the log says that it works again", func() bool { return s.log.contains("feed works again") })
+	s.eventually("the log says that it works again", func() bool { return s.log.Contains("feed works again") })
 	if watched, pulled := s.source.counts(); watched != 0 || pulled == 0 {
 		t.Errorf("asked %d times by the gateway, %d times by the relay canister", watched, pulled)
 	}
@@ -286,10 +287,10 @@ func TestWatchMissesFeeds(t *testing.T) {
 			s := newStage(t, nil)
 			settings := s.settings
 			settings.Feeds = []Feed{{Target: Target{s.guestbook, "other"}, Interval: interval}}
-			log := new(lines)
+			log := new(testlog.Book)
 			s.watch(t, New(s.Client, s.gateway, settings, slog.New(slog.NewTextHandler(log, nil))))
-			eventually(t, "the log names the feed", func() bool { return log.contains("other is not in the relay canister's configuration") })
-			if !log.contains("relay canister configure") {
+			eventually(t, "the log names the feed", func() bool { return log.Contains("other is not in the relay canister's configuration") })
+			if !log.Contains("relay canister configure") {
 				t.Error("the log does not name the remedy")
 			}
 		})

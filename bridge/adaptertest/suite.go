@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/icrelay/icrelay/bridge"
@@ -39,13 +38,17 @@ type Target struct {
 	// Missing is the id of a canister that does not exist.
 	Missing candid.Principal
 
+	// OfMissing is the adapter for Missing, if Adapter is for one canister only.
+	OfMissing bridge.Adapter
+
 	// Stop and Start stop the canister and start it again, as for an upgrade;
 	// nil for a builtin one, which nobody can stop.
 	Stop, Start func(context.Context) error
 }
 
-// Run runs the suite; every test gets a Target of its own.
-func Run(t *testing.T, newTarget func(t *testing.T) Target) {
+// Run runs the suite; every test gets a Target of its own. t is a *testing.T,
+// or a *Trial.
+func Run[X Runner[X]](t X, newTarget func(t X) Target) {
 	tests := []struct {
 		name string
 		run  func(*suite)
@@ -69,16 +72,17 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"a stopped canister is not a refusal", (*suite).stopped},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		t.Run(test.name, func(t X) {
+			target := newTarget(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			test.run(&suite{T: t, Target: newTarget(t), ctx: ctx})
+			test.run(&suite{T: t, Target: target, ctx: ctx})
 		})
 	}
 }
 
 type suite struct {
-	*testing.T
+	T
 	Target
 	ctx context.Context
 }

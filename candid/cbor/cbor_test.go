@@ -82,14 +82,14 @@ func TestInt(t *testing.T) {
 }
 
 func TestStrings(t *testing.T) {
-	r := NewReader(unhex(t, "43010203 5f42010243030405ff 63c3bc61 7f61c3 61bcff 40 60"))
+	r := NewReader(unhex(t, "43010203 5f42010243030405ff 63c3bc61 7f62c3bc 6161ff 40 60"))
 	want := [][]byte{{1, 2, 3}, {1, 2, 3, 4, 5}}
 	for _, w := range want {
 		if b, err := r.Bytes(); err != nil || !bytes.Equal(b, w) {
 			t.Errorf("got %x, %v", b, err)
 		}
 	}
-	for _, w := range []string{"üa", "ü"} {
+	for _, w := range []string{"üa", "üa"} {
 		if s, err := r.Text(); err != nil || s != w {
 			t.Errorf("got %q, %v", s, err)
 		}
@@ -114,6 +114,12 @@ func TestStrings(t *testing.T) {
 		r = NewReader(unhex(t, raw))
 		if r.Skip() == nil {
 			t.Errorf("%s was skipped", raw)
+		}
+	}
+	for _, raw := range []string{"61c3", "7f61c361bcff"} { // a character does not go on in the next chunk
+		r := NewReader(unhex(t, raw))
+		if text, err := r.Text(); err == nil {
+			t.Errorf("%s is the text %q", raw, text)
 		}
 	}
 	r = NewReader(unhex(t, "43010203"))

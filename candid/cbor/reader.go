@@ -218,7 +218,7 @@ func (r *Reader) Int() (int64, error) {
 
 // Bytes reads a byte string. The result aliases the input, except that the
 // chunks of a string of indefinite length are joined in a new slice.
-func (r *Reader) Bytes() ([]byte, error) { return r.str(MajorBytes, "a byte string") }
+func (r *Reader) Bytes() ([]byte, error) { return r.str(MajorBytes, "a byte string", false) }
 
 // BytesMax is Bytes with a limit on the length.
 func (r *Reader) BytesMax(limit int) ([]byte, error) {
@@ -237,14 +237,11 @@ func (r *Reader) Text() (string, error) {
 
 // TextBytes is Text without the copy.
 func (r *Reader) TextBytes() ([]byte, error) {
-	b, err := r.str(MajorText, "a text string")
-	if err == nil && !utf8.Valid(b) {
-		return nil, errors.New("cbor: text string is not UTF-8")
-	}
-	return b, err
+	return r.str(MajorText, "a text string", true)
 }
 
-func (r *Reader) str(want int, name string) ([]byte, error) {
+// str reads a string. Each chunk of a text is a text of its own (RFC 8949, section 3.2.3).
+func (r *Reader) str(want int, name string, isUTF8 bool) ([]byte, error) {
 	major, info, arg, err := r.head()
 	if err != nil {
 		return nil, err
@@ -253,7 +250,7 @@ func (r *Reader) str(want int, name string) ([]byte, error) {
 		return nil, unexpected(name, major, info)
 	}
 	if info != indefinite {
-		return r.take(arg)
+		return r.chunk(arg, isUTF8)
 	}
 	var joined []byte
 	for {
@@ -267,12 +264,20 @@ func (r *Reader) str(want int, name string) ([]byte, error) {
 		if major != want || info == indefinite {
 			return nil, unexpected("a chunk of "+name, major, info)
 		}
-		chunk, err := r.take(arg)
+		chunk, err := r.chunk(arg, isUTF8)
 		if err != nil {
 			return nil, err
 		}
 		joined = append(joined, chunk...)
 	}
+}
+
+func (r *Reader) chunk(n uint64, isUTF8 bool) ([]byte, error) {
+	b, err := r.take(n)
+	if err == nil && isUTF8 && !utf8.Valid(b) {
+		return nil, errors.New("cbor: text string is not UTF-8")
+	}
+	return b, err
 }
 
 // Bool reads true or false.
@@ -380,7 +385,7 @@ func (r *Reader) skip(depth int) error {
 			return err
 		}
 		r.off--
-		_, err = r.str(major, describe(major, 0))
+		_, err = r.str(major, describe(major, 0), false)
 		return err
 	case MajorArray, MajorMap:
 		return r.skipContainer(major, info, arg, depth)

@@ -16,15 +16,15 @@ const longHelp = `relay holds your clients' WebSockets and speaks the IC WebSock
 them. It reaches your canisters in the way that each route of the
 configuration names: with the CDK's own methods, or through a relay canister
 that turns messages into ordinary calls of canisters that know nothing of
-WebSockets.
+WebSockets; or through an adapter of your own, a process that it starts.
 
 With network.url = "embedded" it brings a network of its own, so that nothing
 else has to be installed.
 
 On standard output it prints where everything is; the log goes to standard
 error. SIGINT and SIGTERM close every connection in order and end it.
-SIGHUP makes it read the configuration again: certificates and routes change
-while clients stay connected.
+SIGHUP makes it read the configuration again: certificates, routes and adapters
+change while clients stay connected.
 Exit codes: 0 stopped, 1 could not start or go on, 2 the configuration is
 wrong.`
 
@@ -32,7 +32,10 @@ const examples = `  relay --config config.toml
   relay check --config config.toml
   relay network --config config.toml
   relay canister config --config config.toml
-  relay canister configure --config config.toml --dry-run`
+  relay canister configure --config config.toml --dry-run
+  relay adapter new gate
+  relay adapter test ./gate/gate
+  relay bench --gateway ws://127.0.0.1:8080 --canister <id> --clients 100`
 
 func newCommand() *cobra.Command {
 	var path string
@@ -47,6 +50,7 @@ func newCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
+			collectSooner()
 			reload := hangups(ctx, stop)
 			cfg, err := config.Load(path)
 			if err != nil {
@@ -68,7 +72,7 @@ func newCommand() *cobra.Command {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing to mend\n", path)
 			return err
 		},
-	}, newNetworkCommand(&path), newCanisterCommand(&path))
+	}, newNetworkCommand(&path), newCanisterCommand(&path), newAdapterCommand(&path), newBenchCommand())
 	return root
 }
 

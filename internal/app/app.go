@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
@@ -72,6 +74,11 @@ func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out i
 	if err := network.install(ctx, cfg, identity.Principal(), log); err != nil {
 		return err
 	}
+	own := newProcesses(network, identity, log)
+	defer own.stop()
+	if err := own.startAll(ctx, cfg, routes, network); err != nil {
+		return err
+	}
 	door, err := openDoor(cfg, listener, log)
 	if err != nil {
 		return err
@@ -79,7 +86,7 @@ func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out i
 	defer door.close()
 	gateway, err := bridge.New(bridge.Options{
 		Principal: identity.Principal(),
-		Routes:    routes,
+		Routes:    bridgeRoutes(routes),
 		Verifier:  network.verifier,
 		Limits:    limits(cfg.Gateway.Limits),
 		Polling:   polling(cfg.Gateway.Polling),
@@ -91,6 +98,7 @@ func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out i
 		RequireOrigin:  cfg.Gateway.RequireOrigin,
 		Reachable:      network.reachable,
 		LocalMetrics:   cfg.Gateway.MetricsListen == "",
+		Collectors:     []prometheus.Collector{own},
 
 		FirstMessageDelay: network.firstMessageDelay(cfg),
 		Certificates:      door.problem,
@@ -102,10 +110,10 @@ func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out i
 	}
 	lookForPage(cfg.Gateway.Web, log)
 	printAddresses(out, door, identity.Principal(), network)
-	stopMetrics := serveMetrics(metrics, gateway, out, log)
+	stopMetrics := serveMetrics(metrics, cfg.Gateway.Profiling, gateway, out, log)
 	defer stopMetrics()
 	running := *cfg // changes with each reload
-	s := &service{cfg: &running, network: network, identity: identity, gateway: gateway, routes: routes, door: door, log: log}
+	s := &service{cfg: &running, network: network, identity: identity, gateway: gateway, routes: routes, own: own, door: door, log: log}
 	return s.serve(ctx, reload)
 }
 
@@ -115,7 +123,8 @@ type service struct {
 	network  *network
 	identity ic.Identity
 	gateway  *bridge.Gateway
-	routes   []bridge.Route // made of cfg.Routes, one for each
+	routes   []*route
+	own      *processes
 	door     *door
 	log      *slog.Logger
 

@@ -29,7 +29,13 @@ import (
 	"github.com/icrelay/icrelay/internal/tlsconf/acmetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, acmetest.Leaks()...) }
+func TestMain(m *testing.M) {
+	if isAdapter() {
+		serveAdapter()
+		return
+	}
+	goleak.VerifyTestMain(m, acmetest.Leaks()...)
+}
 
 // load writes the text as config.toml into a folder and loads it. {root} is
 // the project's folder.

@@ -12,6 +12,7 @@ import (
 	"github.com/icrelay/icrelay/adapters/relay"
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 )
 
@@ -87,12 +88,33 @@ func (c *configuration) apply(ctx context.Context, dryRun bool) error {
 	if err := c.adapter.Configure(ctx, c.canister); err != nil {
 		return c.explain(err)
 	}
+	if left := c.notTaken(ctx); len(left) > 0 {
+		return fmt.Errorf("relay canister %s has taken the configuration, but does not know all of it: %s\nIt is older than this gateway: upgrade it to the one that `relay canister wasm` writes",
+			c.canister, strings.Join(left, "; "))
+	}
 	if differencesErr == nil && len(differences) == 0 {
 		c.print("configured as in the file, which it was already")
 	} else {
 		c.print("configured as in the file")
 	}
 	return nil
+}
+
+// notTaken returns what is still different after the configuration was applied:
+// settings that an older relay canister ignores. A query may be answered by a
+// replica that is behind, so it is asked a few times.
+func (c *configuration) notTaken(ctx context.Context) (left []string) {
+	const tries, pause = 4, 500 * time.Millisecond
+	for try := range tries {
+		var err error
+		if left, err = c.adapter.Differences(ctx, c.canister); err != nil || len(left) == 0 {
+			return nil
+		}
+		if try < tries-1 && ic.Pause(ctx, pause, nil) != nil {
+			return nil
+		}
+	}
+	return left
 }
 
 func (c *configuration) endOfDryRun(differences []string, err error) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/icrelay/icrelay/ic"
 	"github.com/icrelay/icrelay/internal/config"
 	"github.com/icrelay/icrelay/internal/testnet"
+	"github.com/icrelay/icrelay/localnet/execution"
 )
 
 // A deployment is a relay canister that was deployed to a network beside a
@@ -189,4 +190,50 @@ func TestConfigureRefuses(t *testing.T) {
 			t.Errorf("err = %v, want one that names network.url", err)
 		}
 	})
+}
+
+// A relay canister that does not know a setting takes the configuration without it; that is not passed over.
+func TestConfigureOlderCanister(t *testing.T) {
+	n := testnet.Start(t)
+	id := n.Create()
+	identity, _, err := ic.LoadOrCreateIdentity(t.TempDir() + "/gateway.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := relay.Settings{
+		Calls:  []relay.Call{{Target: relay.Target{Canister: id, Method: "post"}}},
+		Admins: []candid.Principal{identity.Principal()},
+	}
+	reply := func(b []byte, err error) execution.NativeMethod {
+		return execution.NativeMethod{Query: true, Run: func(call *execution.NativeCall) ([]byte, *execution.Reject) {
+			if err != nil {
+				return nil, call.Trap("%v", err)
+			}
+			return b, nil
+		}}
+	}
+	version := candid.RecordOf(candid.Field{Label: "version", Type: candid.TextType}, candid.Field{Label: "interface", Type: candid.Nat32Type})
+	if err := n.InstallBuiltin(t.Context(), id, &execution.Native{Interface: "service : {}", Methods: map[string]execution.NativeMethod{
+		"relay_version": reply(candid.NewBuilder().Add(version, candid.Fields{"version": "0.1.0", "interface": uint32(relay.Interface)}).Bytes()),
+		"relay_config":  reply(known.Argument()),
+		"relay_configure": {Run: func(*execution.NativeCall) ([]byte, *execution.Reject) {
+			return candid.EncodeResult(""), nil
+		}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	wanted := known
+	wanted.Resume = 2 * time.Minute
+	var out strings.Builder
+	c := configuration{adapter: relay.New(n.Client, identity, wanted, quiet()), canister: id, gateway: identity.Principal(), out: &out}
+	err = c.apply(t.Context(), false)
+	for _, want := range []string{"does not know all of it: resume is 0s in the canister, 2m0s in the file", "older than this gateway", "relay canister wasm"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	c.adapter = relay.New(n.Client, identity, known, quiet())
+	if err := c.apply(t.Context(), false); err != nil {
+		t.Error(err)
+	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -140,6 +141,19 @@ func TestMetricsListen(t *testing.T) {
 		}
 		if status, _ := r.status(strings.TrimSuffix(printed["metrics"], "/metrics") + "/info"); status != http.StatusNotFound {
 			t.Errorf("the metrics' listener serves other things: %d", status)
+		}
+	})
+	t.Run("with profiles", func(t *testing.T) {
+		for _, profiling := range []bool{true, false} {
+			r, printed := startEchos(t, fmt.Sprintf("metrics_listen = \"127.0.0.1:0\"\nprofiling = %t", profiling), "metrics")
+			base := strings.TrimSuffix(printed["metrics"], "/metrics")
+			want := map[bool]int{true: http.StatusOK, false: http.StatusNotFound}[profiling]
+			if status, body := r.status(base + "/debug/pprof/heap"); status != want || profiling && len(body) == 0 {
+				t.Errorf("profiling = %t: %d %.100s", profiling, status, body)
+			}
+			if status, _ := r.status(r.url + "/debug/pprof/"); status != http.StatusNotFound {
+				t.Errorf("profiling = %t: the clients' address answers %d", profiling, status)
+			}
 		}
 	})
 	t.Run("off", func(t *testing.T) {

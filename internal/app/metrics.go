@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/icrelay/icrelay/bridge"
@@ -26,19 +27,24 @@ func listenForMetrics(cfg *config.Config) (net.Listener, error) {
 	return listen("gateway.metrics_listen", address)
 }
 
-// serveMetrics serves GET /metrics, and nothing else, until stop is called.
-func serveMetrics(listener net.Listener, gateway *bridge.Gateway, out io.Writer, log *slog.Logger) (stop func()) {
+// serveMetrics serves GET /metrics, and profiles if they are wanted, until stop
+// is called.
+func serveMetrics(listener net.Listener, profiling bool, gateway *bridge.Gateway, out io.Writer, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
 	}
 	printLine(out, "metrics", "http://"+reachable(listener.Addr())+"/metrics")
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", gateway.MetricsHandler())
+	if profiling {
+		printLine(out, "profiles", "http://"+reachable(listener.Addr())+"/debug/pprof/")
+		handleProfiles(mux)
+	}
 	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      time.Minute, // a profile takes 30 s by default
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -55,6 +61,14 @@ func serveMetrics(listener net.Listener, gateway *bridge.Gateway, out io.Writer,
 			log.Error("metrics were no longer served", "error", err)
 		}
 	}
+}
+
+// handleProfiles serves what `go tool pprof` asks for.
+func handleProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 }
 
 // reachable asks the network for its status, for GET /ready.

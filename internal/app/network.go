@@ -70,7 +70,13 @@ func (n *network) startEmbedded(ctx context.Context, cfg *config.Config, log *sl
 		return fmt.Errorf("embedded network: %w", err)
 	}
 	n.url = n.embedded.URL()
-	for _, c := range cfg.Network.Canisters {
+	return n.create(ctx, cfg.Network.Canisters, log)
+}
+
+// create makes the embedded network's canisters, without code, and tells them
+// each other's ids.
+func (n *network) create(ctx context.Context, canisters []config.Canister, log *slog.Logger) error {
+	for _, c := range canisters {
 		id, err := n.embedded.CreateCanister()
 		if err != nil {
 			return fmt.Errorf("embedded network: canister %s: %w", c.Name, err)

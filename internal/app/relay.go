@@ -20,6 +20,8 @@ func relaySettings(r *config.Relay, named map[string]candid.Principal, gateway c
 		WatchInterval:    time.Duration(r.WatchInterval),
 		MaxMessages:      uint64(r.MaxMessages),      //nolint:gosec // checked not to be negative
 		MaxCallsInFlight: uint64(r.MaxCallsInFlight), //nolint:gosec // checked not to be negative
+		Resume:           time.Duration(r.Resume),
+		ResumeTag:        r.ResumeTag,
 	}
 	var err error
 	if s.Calls, err = resolve("call", r.Calls, named, newCall); err != nil {

@@ -40,6 +40,8 @@ func TestRelaySettings(t *testing.T) {
 		WatchInterval:    config.Duration(time.Second),
 		MaxMessages:      7,
 		MaxCallsInFlight: 8,
+		Resume:           config.Duration(2 * time.Minute),
+		ResumeTag:        "Resumed",
 	}
 	want := relay.Settings{
 		Calls: []relay.Call{
@@ -56,6 +58,8 @@ func TestRelaySettings(t *testing.T) {
 		WatchInterval:    time.Second,
 		MaxMessages:      7,
 		MaxCallsInFlight: 8,
+		Resume:           2 * time.Minute,
+		ResumeTag:        "Resumed",
 	}
 	untrusted := *route
 	untrusted.UntrustedGateway = true

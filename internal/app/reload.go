@@ -3,16 +3,17 @@ package app
 import (
 	"context"
 	"errors"
-	"reflect"
+	"slices"
 	"time"
 
+	"github.com/icrelay/icrelay/adapters/plugin"
 	"github.com/icrelay/icrelay/adapters/relay"
 	"github.com/icrelay/icrelay/internal/config"
 )
 
 // reload reads the configuration file again and puts what can change while the
-// relay runs into force: certificates and routes. A file with problems changes
-// nothing.
+// relay runs into force: certificates, routes and adapters. A file with problems
+// changes nothing, nor does one with an adapter that does not start.
 func (s *service) reload(ctx context.Context) {
 	s.log.Info("reading the configuration again", "file", s.cfg.File())
 	next, err := config.Load(s.cfg.File())
@@ -28,18 +29,33 @@ func (s *service) reload(ctx context.Context) {
 	if keys := config.NeedsRestart(s.cfg, next); len(keys) > 0 {
 		s.log.Warn("these settings have changed, and take effect at the next start only", "keys", keys)
 	}
-	for i, r := range next.Routes {
-		if old := s.route(r); old >= 0 {
-			routes[i].Adapter = s.routes[old].Adapter // what it knows of its canister is still true
-		} else {
-			s.configure(ctx, r, routes[i].Adapter)
+	list, err := s.own.prepare(ctx, next)
+	if err != nil {
+		s.logUnchanged(ctx, "nothing was changed: an adapter cannot be started", err)
+		return
+	}
+	var changed []*route
+	for _, r := range routes {
+		if !r.keep(s.routes, list) {
+			changed = append(changed, r)
 		}
 	}
-	if err := s.gateway.SetRoutes(routes); err != nil {
+	if err := startRoutes(ctx, routes, list, s.network); err != nil {
+		s.own.discard(list)
+		s.logUnchanged(ctx, "nothing was changed: an adapter does not take its route", err)
+		return
+	}
+	for _, r := range changed {
+		s.configure(ctx, r)
+	}
+	if err := s.gateway.SetRoutes(bridgeRoutes(routes)); err != nil {
+		endRoutes(changed)
+		s.own.discard(list)
 		s.log.Error("the routes were not changed", "problem", err)
 		return
 	}
-	s.routes, s.cfg.Routes = routes, next.Routes
+	s.retire(ctx, routes, list)
+	s.cfg.Routes, s.cfg.Adapters = next.Routes, next.Adapters
 	s.reloadCertificates(next)
 	s.checkRoutes(ctx)
 	s.log.Info("the configuration is in force", "routes", len(routes))
@@ -57,31 +73,38 @@ func (s *service) logProblems(err error) {
 	}
 }
 
-// route returns the index of a route that is in force, or -1.
-func (s *service) route(r config.Route) int {
-	for i, old := range s.cfg.Routes {
-		if reflect.DeepEqual(old, r) {
-			return i
-		}
+// logUnchanged says why nothing was changed, unless that is the relay's stop.
+func (s *service) logUnchanged(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return
 	}
-	return -1
+	for _, problem := range unjoin(err) {
+		s.log.Error(what, "problem", problem)
+	}
+}
+
+// retire puts what was made into force, and ends what it replaces.
+func (s *service) retire(ctx context.Context, routes []*route, list []*process) {
+	inUse := make(map[*plugin.Adapter]bool)
+	for _, r := range routes {
+		inUse[r.own] = true
+	}
+	endRoutes(slices.DeleteFunc(s.routes, func(r *route) bool { return inUse[r.own] }))
+	s.routes = routes
+	s.own.replace(ctx, list)
 }
 
 // configure gives an embedded relay canister its new settings: nobody else has
 // put it there. Other relay canisters are configured with a command.
-func (s *service) configure(ctx context.Context, r config.Route, adapter any) {
-	a, ok := adapter.(*relay.Adapter)
-	if !ok || !s.network.isBuiltinRelay(s.cfg, r) {
+func (s *service) configure(ctx context.Context, r *route) {
+	a, ok := r.builtin.(*relay.Adapter)
+	if !ok || !s.network.isBuiltinRelay(s.cfg, r.cfg) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	id, err := config.Principal(r.Canister, s.network.canisters)
-	if err == nil {
-		err = a.Configure(ctx, id)
-	}
-	if err != nil {
-		s.log.Error("the relay canister does not take its new settings", "canister", r.Canister, "error", err)
+	if err := a.Configure(ctx, r.to.Canister); err != nil {
+		s.log.Error("the relay canister does not take its new settings", "canister", r.cfg.Canister, "error", err)
 	}
 }
 

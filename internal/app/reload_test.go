@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,29 +16,15 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/client"
 	"github.com/icrelay/icrelay/internal/config"
+	"github.com/icrelay/icrelay/internal/testlog"
 )
 
 // A logbook keeps what was logged.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+type logbook struct{ testlog.Book }
 
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
+func (l *logbook) count(part string) int { return l.Count(part) }
 
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logbook) count(part string) int { return strings.Count(l.String(), part) }
-
-func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *logbook) logger() *slog.Logger { return l.Logger(slog.LevelInfo) }
 
 // A reloadable relay runs on a file that the test changes.
 type reloadable struct {

@@ -18,9 +18,10 @@ const anyCanister = "*"
 
 // Config is config.toml. docs/configuration.md describes every key.
 type Config struct {
-	Gateway Gateway `toml:"gateway"`
-	Network Network `toml:"network"`
-	Routes  []Route `toml:"route"`
+	Gateway  Gateway   `toml:"gateway"`
+	Network  Network   `toml:"network"`
+	Adapters []Adapter `toml:"adapter"`
+	Routes   []Route   `toml:"route"`
 
 	file string // where it was read
 	dir  string // relative paths start here
@@ -28,6 +29,9 @@ type Config struct {
 
 // File is the name of the configuration file.
 func (c *Config) File() string { return c.file }
+
+// Dir is the folder of the configuration file.
+func (c *Config) Dir() string { return c.dir }
 
 // Gateway is the [gateway] table.
 type Gateway struct {
@@ -40,6 +44,7 @@ type Gateway struct {
 	AllowedOrigins []string `toml:"allowed_origins"` // none for any
 	RequireOrigin  bool     `toml:"require_origin"`
 	MetricsListen  string   `toml:"metrics_listen"` // "": Listen, for this machine only; or MetricsOff
+	Profiling      bool     `toml:"profiling"`      // at MetricsListen, which must be an address
 
 	Limits  Limits  `toml:"limits"`
 	Polling Polling `toml:"polling"`
@@ -113,9 +118,11 @@ type Canister struct {
 
 // Route is one [[route]].
 type Route struct {
-	Canister string `toml:"canister"` // a principal, the name of an embedded canister, or "*"
-	Adapter  string `toml:"adapter"`
-	Relay    *Relay `toml:"relay"`
+	Canister string   `toml:"canister"` // a principal, the name of an embedded canister, or "*"
+	Adapter  string   `toml:"adapter"`  // cdk, relay, or the name of an [[adapter]]
+	Base     string   `toml:"base"`     // cdk or relay, with an [[adapter]] only; Load fills in the default
+	Relay    *Relay   `toml:"relay"`
+	Settings Settings `toml:"settings"` // with an [[adapter]] only
 
 	Allow []string `toml:"allow"` // with "*": only these canisters, if there are some
 	Deny  []string `toml:"deny"`  // with "*": but not these
@@ -159,6 +166,15 @@ func (c Canister) Builtin() (name string, ok bool) {
 		return c.Wasm[len(builtin):], true
 	}
 	return "", false
+}
+
+// Builtin is the built-in adapter of the route: the one that it names, or that
+// its own adapter is built on.
+func (r Route) Builtin() string {
+	if r.Base != "" {
+		return r.Base
+	}
+	return r.Adapter
 }
 
 // IsAny reports whether the route serves every canister that has no other.

@@ -32,8 +32,15 @@ func (c *Config) decode(data []byte, p *problems) {
 // fill sets v, which stands at key, from a TOML value. Where that is not of
 // v's type, v stays as it is and the problem is noted.
 func fill(p *problems, key string, v reflect.Value, value any) {
-	if v.Type() == reflect.TypeFor[Duration]() {
+	switch v.Type() {
+	case reflect.TypeFor[Duration]():
 		fillDuration(p, key, v, value)
+		return
+	case reflect.TypeFor[Size]():
+		fillSize(p, key, v, value)
+		return
+	case reflect.TypeFor[Settings]():
+		fillSettings(p, key, v, value)
 		return
 	}
 	switch v.Kind() {
@@ -48,6 +55,8 @@ func fill(p *problems, key string, v reflect.Value, value any) {
 		p.unreadable(key, "a table", value)
 	case reflect.Slice:
 		fillList(p, key, v, value)
+	case reflect.Map:
+		fillTexts(p, key, v, value)
 	case reflect.String:
 		if text, ok := value.(string); ok {
 			v.SetString(text)
@@ -114,6 +123,24 @@ func fillList(p *problems, key string, v reflect.Value, value any) {
 	for i, element := range list {
 		fill(p, index(key, i), v.Index(i), element)
 	}
+}
+
+// fillTexts fills a map[string]string.
+func fillTexts(p *problems, key string, v reflect.Value, value any) {
+	table, ok := value.(map[string]any)
+	if !ok {
+		p.unreadable(key, "a table", value)
+		return
+	}
+	texts := make(map[string]string, len(table))
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if text, ok := table[name].(string); ok {
+			texts[name] = text
+		} else {
+			p.unreadable(join(key, name), "a text in quotes", table[name])
+		}
+	}
+	v.Set(reflect.ValueOf(texts))
 }
 
 func fillDuration(p *problems, key string, v reflect.Value, value any) {

@@ -15,6 +15,8 @@ func (g *Gateway) validate(p *problems, path func(string) string) {
 	checkOrigins(p, "gateway.allowed_origins", g.AllowedOrigins)
 	if g.MetricsListen != "" && g.MetricsListen != MetricsOff {
 		checkAddress(p, "gateway.metrics_listen", g.MetricsListen)
+	} else if g.Profiling {
+		p.add("gateway.profiling", `profiles are served at a listener of their own: set gateway.metrics_listen to an address, for example "127.0.0.1:9090"`)
 	}
 	g.Limits.validate(p, "gateway.limits")
 	g.Polling.validate(p, "gateway.polling")

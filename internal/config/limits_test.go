@@ -39,6 +39,7 @@ func TestLimitProblems(t *testing.T) {
 		{"a name for the metrics", gateway(`metrics_listen = "metrics"`), []string{`:4: gateway.metrics_listen: "metrics" is not an address`}},
 		{"metrics where clients are", strings.Replace(gateway(`metrics_listen = "127.0.0.1:7000"`), `listen = "127.0.0.1:0"`, `listen = "127.0.0.1:7000"`, 1),
 			[]string{`:4: gateway.metrics_listen: gateway.listen = "127.0.0.1:7000" and gateway.metrics_listen = "127.0.0.1:7000" cannot both`}},
+		{"profiles at the clients' address", gateway("profiling = true"), []string{`:4: gateway.profiling: profiles are served at a listener of their own: set gateway.metrics_listen`}},
 
 		{"negative", limits("connection_rate = -1\nframe_burst = -5\nmax_http_connections = -1"), []string{
 			":5: gateway.limits.connection_rate: -1 is negative", ":6: gateway.limits.frame_burst: -5 is negative", ":7: gateway.limits.max_http_connections: -1 is negative"}},

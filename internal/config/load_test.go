@@ -186,6 +186,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("[[a.b]]\n[a]\nb = 1\n'''")
 	f.Add(withTLS("domains = [\"ws.example.org\"]\naccept_terms = true\nhttp_listen = \"127.0.0.1:80\""))
 	f.Add("a = \"\\")
+	f.Add(withAdapter("command = [\"sh\", \"a.sh\"]\nenv.A = \"b\"\nmemory = \"64MB\"\nsha256 = \"00\"", "settings = { a = [1, 2.5, 07:32:00, {}] }\nbase = \"relay\""))
 	f.Fuzz(func(t *testing.T, text string) {
 		_, err := Parse("config.toml", []byte(text))
 		var bad *Error

@@ -25,6 +25,9 @@ type Relay struct {
 	WatchInterval    Duration `toml:"watch_interval"` // the gateway's own, Load fills in its default
 	MaxMessages      int      `toml:"max_messages"`
 	MaxCallsInFlight int      `toml:"max_calls_in_flight"`
+
+	Resume    Duration `toml:"resume"`     // how long a lost connection waits for its client; 0 for not at all
+	ResumeTag string   `toml:"resume_tag"` // in which clients are told whether they go on with one
 }
 
 // Call is one [[route.relay.call]]: where clients' messages go.
@@ -78,13 +81,17 @@ const (
 	maxMaxMessages      = 1000
 	maxMaxCallsInFlight = 200
 	shortestAck         = 50 * time.Millisecond
+	shortestResume      = time.Second
+	longestResume       = time.Hour
 
 	defaultAckInterval      = Duration(5 * time.Minute)
 	defaultKeepAliveTimeout = Duration(time.Minute)
 )
 
-func (r *Relay) validate(p *problems, key string, known names) {
-	if len(r.Calls)+len(r.Feeds)+len(r.Hooks)+len(r.Pushers) == 0 && p.read(key+".call", key+".feed", key+".hook", key+".pushers") {
+// validate checks the table. A relay canister behind an adapter of one's own
+// may be idle: the adapter can push through it.
+func (r *Relay) validate(p *problems, key string, known names, mayBeIdle bool) {
+	if !mayBeIdle && len(r.Calls)+len(r.Feeds)+len(r.Hooks)+len(r.Pushers) == 0 && p.read(key+".call", key+".feed", key+".hook", key+".pushers") {
 		p.add(key, nothingToDo)
 	}
 	checkCount(p, key+".call", "calls", len(r.Calls), maxCalls)
@@ -102,6 +109,17 @@ func (r *Relay) validate(p *problems, key string, known names) {
 	checkDuration(p, key+".watch_interval", &r.WatchInterval, 500*time.Millisecond, shortestWatch)
 	checkAtMost(p, key+".max_messages", r.MaxMessages, maxMaxMessages)
 	checkAtMost(p, key+".max_calls_in_flight", r.MaxCallsInFlight, maxMaxCallsInFlight)
+	r.validateResume(p, key+".resume", key+".resume_tag")
+}
+
+func (r *Relay) validateResume(p *problems, key, tagKey string) {
+	if checkMillis(p, key, r.Resume, shortestResume) && time.Duration(r.Resume) > longestResume {
+		p.add(key, "%s is too long: a relay canister keeps messages for a lost connection for at most %s", r.Resume, Duration(longestResume))
+	}
+	checkName(p, tagKey, r.ResumeTag)
+	if r.ResumeTag != "" && r.Resume == 0 && p.read(key) {
+		p.add(tagKey, `no connection is gone on with that it could tell of: set resume = "2m", or remove it`)
+	}
 }
 
 func checkCount(p *problems, key, what string, n, limit int) {

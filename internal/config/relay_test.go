@@ -101,6 +101,13 @@ func TestRelayRules(t *testing.T) {
 		{"keep-alive below 50ms", withRelay(`keep_alive_timeout = "49ms"`), []string{":25: route[0].relay.keep_alive_timeout: 49ms is too short"}},
 		{"ack not above keep-alive", withRelay("ack_interval = \"10s\"\nkeep_alive_timeout = \"10s\""), []string{":26: route[0].relay.keep_alive_timeout: keep_alive_timeout (10s) must be shorter than ack_interval (10s)"}},
 		{"keep-alive above the default ack", withRelay(`keep_alive_timeout = "5m"`), []string{":25: route[0].relay.keep_alive_timeout: keep_alive_timeout (5m) must be shorter than ack_interval (5m)"}},
+		{"a short resumption", withRelay(`resume = "999ms"`), []string{":25: route[0].relay.resume: 999ms is too short: at least 1s"}},
+		{"a long resumption", withRelay(`resume = "1h1s"`), []string{":25: route[0].relay.resume: 1h0m1s is too long: a relay canister keeps messages for a lost connection for at most 1h"}},
+		{"a negative resumption", withRelay(`resume = "-1s"`), []string{":25: route[0].relay.resume: -1s is negative"}},
+		{"a resumption of no whole milliseconds", withRelay(`resume = "1000500us"`), []string{":25: route[0].relay.resume: 1.0005s: the relay canister counts whole milliseconds"}},
+		{"an empty resume tag", withRelay("resume = \"2m\"\nresume_tag = \"\""), []string{":26: route[0].relay.resume_tag: must not be empty"}},
+		{"a long resume tag", withRelay("resume = \"2m\"\nresume_tag = \"" + long + "\""), []string{":26: route[0].relay.resume_tag: has 1001 bytes"}},
+		{"a resume tag for nothing", withRelay(`resume_tag = "Resumed"`), []string{`:25: route[0].relay.resume_tag: no connection is gone on with that it could tell of: set resume = "2m"`}},
 		{"several things", call("tag = \"\"\nreply = \"all\"") + "[[route.relay.feed]]\ntarget = \"nobody\"\nlast = 2000\n",
 			[]string{":27: route[0].relay.call[1].tag", ":28: route[0].relay.call[1].reply", ":30: route[0].relay.feed[1].target", ":29: route[0].relay.feed[1].method", ":31: route[0].relay.feed[1].last"}},
 	}
@@ -130,6 +137,9 @@ func TestRelayAccepted(t *testing.T) {
 		"two hooks, one target":  hook("target = \"guestbook\"\nopen = \"opened\"") + "[[route.relay.hook]]\ntarget = \"guestbook\"\nclose = \"closed\"\n",
 		"largest limits":         withRelay("max_messages = 1000\nmax_calls_in_flight = 200"),
 		"zero limits":            withRelay("max_messages = 0\nmax_calls_in_flight = 0"),
+		"shortest resumption":    withRelay("resume = \"1s\"\nresume_tag = \"" + long + "\""),
+		"longest resumption":     withRelay("resume = \"1h\""),
+		"no resumption":          withRelay("resume = \"0s\""),
 		"nothing but a hook":     strings.Split(good, "  [[route.relay.call]]")[0] + "[[route.relay.hook]]\ntarget = \"guestbook\"\nclose = \"closed\"\n",
 		"nothing but pushers":    strings.Split(good, "  [[route.relay.call]]")[0] + "[route.relay]\npushers = [\"guestbook\"]\n",
 		"pushers by name and id": withRelay(`pushers = ["guestbook", "ryjl3-tyaaa-aaaaa-aaaba-cai"]`),
@@ -153,6 +163,8 @@ keep_alive_timeout = "5s"
 watch_interval = "1s"
 max_messages = 7
 max_calls_in_flight = 8
+resume = "2m"
+resume_tag = "Resumed"
 [[route.relay.hook]]
 target = "guestbook"
 open = "opened"
@@ -189,6 +201,8 @@ error_tag = "failed"
 		WatchInterval:    Duration(time.Second),
 		MaxMessages:      7,
 		MaxCallsInFlight: 8,
+		Resume:           Duration(2 * time.Minute),
+		ResumeTag:        "Resumed",
 	}
 	if got, want := fmt.Sprintf("%+v", *c.Routes[0].Relay), fmt.Sprintf("%+v", want); got != want {
 		t.Errorf("relay = %s\nwant    %s", got, want)

@@ -6,11 +6,12 @@ import (
 )
 
 // NeedsRestart returns the keys at which next differs from what runs, and which
-// are read at the start only. Routes and the certificates of a listener that
-// speaks TLS already can change while the relay runs.
+// are read at the start only. Routes, adapters and the certificates of a listener
+// that speaks TLS already can change while the relay runs.
 func NeedsRestart(running, next *Config) []string {
 	was, is := *running, *next
 	was.Routes, is.Routes = nil, nil
+	was.Adapters, is.Adapters = nil, nil
 	if was.Gateway.TLS != nil && is.Gateway.TLS != nil {
 		was.Gateway.TLS = &TLS{HTTPListen: was.Gateway.TLS.HTTPListen}
 		is.Gateway.TLS = &TLS{HTTPListen: is.Gateway.TLS.HTTPListen}

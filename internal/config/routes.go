@@ -7,14 +7,14 @@ import (
 	"github.com/icrelay/icrelay/candid"
 )
 
-func validateRoutes(routes []Route, known names, p *problems) {
+func validateRoutes(routes []Route, known names, own known, p *problems) {
 	if len(routes) == 0 {
 		p.add("route", "there is none: without a [[route]] no client can connect to anything")
 	}
 	seen := make(map[string]bool)
 	for i := range routes {
 		r, key := &routes[i], index("route", i)
-		r.validate(p, key, known)
+		r.validate(p, key, known, own)
 		if r.Canister != "" && seen[r.Canister] {
 			p.add(key+".canister", "%q has a route already", r.Canister)
 		}
@@ -66,28 +66,68 @@ func checkCanister(p *problems, key, value string, known names) {
 	checkReference(p, key, value, known)
 }
 
-func (r *Route) validate(p *problems, key string, known names) {
+func (r *Route) validate(p *problems, key string, known names, own known) {
+	r.validateAdapter(p, key, own)
 	switch {
 	case r.Canister == "":
 		p.add(key+".canister", `must be a principal, the name of an embedded canister, or "*" for any`)
-	case r.IsAny() && r.Adapter == "relay":
-		p.add(key+".canister", `"*" cannot go with adapter = "relay": each relay canister has settings of its own`)
+	case r.IsAny() && r.Builtin() == "relay":
+		setting := "adapter"
+		if r.Base != "" {
+			setting = "base"
+		}
+		p.add(key+".canister", `"*" cannot go with %s = "relay": each relay canister has settings of its own`, setting)
 	case r.IsAny():
 	default:
 		checkCanister(p, key+".canister", r.Canister, known)
 	}
-	if r.Adapter == "" {
-		p.add(key+".adapter", "must be one of %s", strings.Join(adapters, ", "))
-	} else {
-		checkOneOf(p, key+".adapter", r.Adapter, adapters...)
+	switch builtin := r.Builtin(); {
+	case !p.read(key + ".base"):
+	case r.Relay != nil && builtin != "relay" && builtin != "":
+		p.add(key+".relay", `is for adapter = "relay" or base = "relay" only, this route has %q`, builtin)
+	case r.Relay != nil:
+		r.Relay.validate(p, key+".relay", known, r.Base != "")
+	case r.Base == "relay" && p.read(key+".relay"):
+		r.Relay = new(Relay)
+		r.Relay.validate(p, key+".relay", known, true)
+	case builtin == "relay":
+		p.add(key+".relay", nothingToDo)
+	}
+}
+
+// validateAdapter checks what the route is served with, and sets the default
+// of base.
+func (r *Route) validateAdapter(p *problems, key string, own known) {
+	name, base, settings := key+".adapter", key+".base", key+".settings"
+	all := append(slices.Clone(adapters), own.own...)
+	isBuiltin := slices.Contains(adapters, r.Adapter)
+	switch {
+	case r.Adapter == "":
+		p.add(name, "must be one of %s", strings.Join(all, ", "))
+	case !own.has(r.Adapter) && !own.unknown:
+		p.add(name, "%q is not one of %s; an adapter of your own needs an [[adapter]] table with that name", r.Adapter, strings.Join(all, ", "))
+	case isBuiltin && p.given[base]:
+		p.add(base, "is for adapters of your own only, and %q is built in", r.Adapter)
+		r.Base = ""
+	case isBuiltin && p.given[settings]:
+		p.add(settings, "is for adapters of your own only, and %q is built in", r.Adapter)
 	}
 	switch {
-	case r.Relay != nil && r.Adapter != "relay" && r.Adapter != "":
-		p.add(key+".relay", `is for adapter = "relay" only, this route has %q`, r.Adapter)
-	case r.Relay != nil:
-		r.Relay.validate(p, key+".relay", known)
-	case r.Adapter == "relay":
-		p.add(key+".relay", nothingToDo)
+	case isBuiltin, r.Adapter == "":
+	case r.Base != "", p.given[base]:
+		checkBase(p, base, r.Base, own)
+	case own.has(r.Adapter) || own.unknown:
+		r.Base = adapters[0]
+	}
+}
+
+func checkBase(p *problems, key, value string, own known) {
+	switch {
+	case slices.Contains(adapters, value):
+	case value != "" && slices.Contains(own.own, value):
+		p.add(key, "%q is an adapter of your own; a base is built in: %s", value, strings.Join(adapters, " or "))
+	default:
+		checkOneOf(p, key, value, adapters...)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Adapters and builtin modules that a configuration may name.
+// Built-in adapters and modules that a configuration may name.
 var (
 	adapters = []string{"cdk", "relay"}
 	builtins = []string{"relay", "echo"}
@@ -21,7 +21,9 @@ func (c *Config) validate(p *problems) {
 	c.Gateway.validate(p, c.path)
 	names := c.Network.validate(p, c.path)
 	c.validatePorts(p)
-	validateRoutes(c.Routes, names, p)
+	own := validateAdapters(c.Adapters, c.dir, p)
+	validateRoutes(c.Routes, names, own, p)
+	own.validateUse(p, c.Routes)
 	c.validateBuiltins(p)
 }
 
@@ -59,7 +61,7 @@ func (c *Config) validatePorts(p *problems) {
 }
 
 // whoIsWho matches the keys that say which canisters and routes there are.
-var whoIsWho = regexp.MustCompile(`^(route|network\.canister)(\[\d+\](\.(canister|adapter|name))?)?$`)
+var whoIsWho = regexp.MustCompile(`^(route|network\.canister)(\[\d+\](\.(canister|adapter|base|name))?)?$`)
 
 // validateBuiltins wants a relay route for each relay canister: its settings
 // stand there, and without them it would have nothing to do. Where names and
@@ -69,7 +71,7 @@ func (c *Config) validateBuiltins(p *problems) {
 		return
 	}
 	for i, canister := range c.Network.Canisters {
-		leadsHere := func(r Route) bool { return r.Canister == canister.Name && r.Adapter == "relay" }
+		leadsHere := func(r Route) bool { return r.Canister == canister.Name && r.Builtin() == "relay" }
 		if name, _ := canister.Builtin(); name == "relay" && !slices.ContainsFunc(c.Routes, leadsHere) {
 			p.add(index("network.canister", i)+".wasm", `no [[route]] with adapter = "relay" has canister = %q, so this relay canister would have nothing to do`, canister.Name)
 		}

@@ -1,0 +1,73 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+)
+
+// preparedLife is how long a signature that was made ahead is used. What is
+// left of envelopeLife is for the way.
+const preparedLife = envelopeLife - time.Minute
+
+// A Prepared is a message of a connection that is signed already.
+type Prepared struct {
+	content  []byte
+	sequence uint64 // that it was signed with
+	signed   time.Time
+	frame    []byte
+}
+
+// Prepare signs content as the message that follows all that were sent or
+// prepared before, so that SendPrepared has nothing left to compute. It is for
+// programs that measure, or must answer at once.
+//
+// Messages should be sent in the order in which they were prepared, all of them,
+// within three minutes. One whose turn or time has passed, because the answer to
+// an acknowledgement was sent in between or for another reason, is signed anew
+// when it is sent: that takes longer, and changes nothing else.
+func (c *Conn) Prepare(content []byte) (*Prepared, error) {
+	if err := c.checkSize(content); err != nil {
+		return nil, err
+	}
+	p := &Prepared{content: bytes.Clone(content), sequence: c.planned.Add(1), signed: c.opt.Now()}
+	var err error
+	p.frame, err = c.sign("ws_message", c.messageArgs(p.sequence, p.content, false))
+	return p, err
+}
+
+// SendPrepared is Send for a prepared message.
+func (c *Conn) SendPrepared(ctx context.Context, p *Prepared) error {
+	return c.send(ctx, outgoing{p.content, p})
+}
+
+// fits reports whether what was signed can be sent as it is.
+func (p *Prepared) fits(sequence uint64, now time.Time) bool {
+	return p != nil && p.sequence == sequence && now.Sub(p.signed) < preparedLife
+}
+
+// outgoing is a message that waits to be sent.
+type outgoing struct {
+	content  []byte
+	prepared *Prepared // nil: to be signed
+}
+
+func (c *Conn) messageArgs(sequence uint64, content []byte, service bool) []byte {
+	return candid.EncodeMessageArgs(candid.WebsocketMessage{
+		ClientKey:        c.key,
+		SequenceNum:      sequence,
+		Timestamp:        uint64(c.opt.Now().UnixNano()), //nolint:gosec // after 1970
+		IsServiceMessage: service,
+		Content:          content,
+	})
+}
+
+func (c *Conn) checkSize(content []byte) error {
+	if len(content) > c.opt.MaxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(content), c.opt.MaxMessageBytes)
+	}
+	return nil
+}

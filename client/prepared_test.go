@@ -1,0 +1,152 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+)
+
+// countingIdentity counts what it signs.
+type countingIdentity struct {
+	ic.Identity
+	signed atomic.Int64
+}
+
+func (id *countingIdentity) Sign(message []byte) ([]byte, error) {
+	id.signed.Add(1)
+	return id.Identity.Sign(message)
+}
+
+// inOrder echoes messages and wants their numbers to count up. After the first
+// so many it acknowledges, which the client answers with a message of its own.
+func inOrder(acknowledge uint64) func(p *peer) {
+	return func(p *peer) {
+		p.open()
+		for next := uint64(1); ; next++ {
+			m, err := p.takeMessage()
+			if err != nil {
+				return
+			}
+			if m.SequenceNum != next {
+				p.t.Errorf("message %d where %d is next", m.SequenceNum, next)
+			}
+			if m.IsServiceMessage {
+				continue
+			}
+			p.app(m.Content)
+			if m.SequenceNum == acknowledge {
+				p.service(candid.ServiceMessage{Kind: candid.AckMessage, LastIncoming: m.SequenceNum})
+			}
+		}
+	}
+}
+
+func TestPrepared(t *testing.T) {
+	const messages = 6
+	for name, test := range map[string]struct {
+		acknowledge uint64        // this message
+		wait        time.Duration // between signing and sending, by the client's clock
+		plain       bool          // a message that was not prepared comes in between
+		anew        int64         // signatures while the messages are sent
+	}{
+		"sent as signed":                 {},
+		"a keep-alive takes a number":    {acknowledge: 2, anew: 1 + messages - 2},
+		"too old":                        {wait: preparedLife, anew: messages},
+		"a plain message takes a number": {plain: true, anew: 1 + messages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(t, inOrder(test.acknowledge))
+			var late atomic.Int64
+			late.Store(int64(-test.wait))
+			var identity *countingIdentity
+			c := n.dial(func(o *Options) {
+				identity = &countingIdentity{Identity: o.Identity}
+				o.Identity = identity
+				o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+			})
+			var prepared []*Prepared
+			for i := range messages {
+				p, err := c.Prepare(fmt.Appendf(nil, "message %d", i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				prepared = append(prepared, p)
+			}
+			signed := identity.signed.Load()
+			late.Store(0)
+			if test.plain {
+				if err := c.Send(deadline(t), []byte("plain")); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := c.Receive(deadline(t)); err != nil || string(got) != "plain" {
+					t.Fatalf("got %q, %v", got, err)
+				}
+			}
+			for i, p := range prepared {
+				if err := c.SendPrepared(deadline(t), p); err != nil {
+					t.Fatal(err)
+				}
+				got, err := c.Receive(deadline(t))
+				if want := fmt.Sprintf("message %d", i); err != nil || string(got) != want {
+					t.Fatalf("got %q, %v, want %q", got, err, want)
+				}
+				for test.acknowledge == uint64(i+1) && identity.signed.Load() == signed {
+					time.Sleep(time.Millisecond) // until the keep-alive is on its way
+				}
+			}
+			if got := identity.signed.Load() - signed; got != test.anew {
+				t.Errorf("%d signatures while the messages were sent, want %d", got, test.anew)
+			}
+			// What is prepared now knows of everything before.
+			signed = identity.signed.Load()
+			p, err := c.Prepare([]byte("last"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SendPrepared(deadline(t), p); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Receive(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			if got := identity.signed.Load() - signed; got != 1 {
+				t.Errorf("%d signatures for a message that was prepared once", got)
+			}
+		})
+	}
+}
+
+func TestPreparedTooLarge(t *testing.T) {
+	n := newNetwork(t, echo)
+	c := n.dial(func(o *Options) { o.MaxMessageBytes = 10 })
+	if _, err := c.Prepare(make([]byte, 11)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCheckEvery: of three messages that nobody has certified, the third is found out.
+func TestCheckEvery(t *testing.T) {
+	n := newNetwork(t, func(p *peer) {
+		p.open() // the first, which is verified
+		for range 3 {
+			m := p.certify(testCanister, p.next(false, []byte("forged")))[0]
+			m.tree = ic.Labeled([]byte("websocket"), ic.Empty()).Encode()
+			p.write(m.frame())
+		}
+		p.closeCode()
+	})
+	c := n.dial(func(o *Options) { o.CheckEvery = 3 })
+	for range 2 {
+		if got, err := c.Receive(deadline(t)); err != nil || string(got) != "forged" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	if _, err := c.Receive(deadline(t)); !errors.Is(err, ErrVerification) {
+		t.Errorf("got %v, want %v", err, ErrVerification)
+	}
+}
