@@ -24,7 +24,7 @@ func run(t *testing.T, args ...string) (string, error) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"check", "--help"}, {"canister", "--help"}, {"canister", "wasm", "--help"}, {"canister", "config", "--help"}, {"canister", "configure", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"check", "--help"}, {"canister", "--help"}, {"canister", "wasm", "--help"}, {"canister", "config", "--help"}, {"canister", "configure", "--help"}, {"bench", "--help"}} {
 		out, err := run(t, args...)
 		if err != nil || !strings.Contains(out, "--config file") {
 			t.Errorf("relay %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -5,6 +5,9 @@
 // a poll cost microseconds, whatever the number of clients and of messages
 // queued, so that a measurement is about the gateway and not about a Wasm engine.
 //
+// A message that is variant { Everybody : text } goes to all clients instead, and
+// one that is variant { Nobody : text } to none.
+//
 // state.go is the CDK's bookkeeping of clients and gateways, queue.go the
 // messages that wait for a gateway, in a hash tree (trie.go) that shares its
 // nodes with its older versions. A call ends with a new [snapshot], which never

@@ -129,7 +129,7 @@ func (c *canister) message(caller candid.Principal, m *candid.WebsocketMessage, 
 	}
 	cl.expected++
 	if !m.IsServiceMessage {
-		c.send(key, m.Content, false, now)
+		c.answerTo(key, m.Content, now)
 		return ""
 	}
 	service, err := candid.DecodeServiceMessage(m.Content)

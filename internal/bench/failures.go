@@ -1,0 +1,107 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/icrelay/icrelay/client"
+)
+
+// failures counts errors by kind and keeps the first of each.
+type failures struct {
+	mu    sync.Mutex
+	kinds map[string]*Failure
+	total int
+}
+
+// A Failure is one kind of error.
+type Failure struct {
+	Kind  string `json:"kind"`
+	Count int    `json:"count"`
+	First string `json:"first"` // in full
+}
+
+func (f *failures) add(err error) { f.addKind(kindOf(err), err.Error(), 1) }
+
+func (f *failures) addKind(kind, first string, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kinds == nil {
+		f.kinds = make(map[string]*Failure)
+	}
+	if f.kinds[kind] == nil {
+		f.kinds[kind] = &Failure{Kind: kind, First: first}
+	}
+	f.kinds[kind].Count += n
+	f.total += n
+}
+
+func (f *failures) number() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
+}
+
+// list has the most frequent kind first.
+func (f *failures) list() []Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]Failure, 0, len(f.kinds))
+	for _, kind := range slices.Sorted(maps.Keys(f.kinds)) {
+		list = append(list, *f.kinds[kind])
+	}
+	slices.SortStableFunc(list, func(a, b Failure) int { return b.Count - a.Count })
+	return list
+}
+
+// causes are the kinds of what ends a connection from this side.
+var causes = []struct {
+	err  error
+	kind string
+}{
+	{client.ErrOpenTimeout, "no open message in time"},
+	{client.ErrVerification, "certification does not hold"},
+	{client.ErrSequence, "message missing or out of order"},
+	{client.ErrClientKey, "message for another client"},
+	{client.ErrMalformed, "malformed frame"},
+	{client.ErrService, "service message without sense"},
+	{client.ErrAckTimeout, "no acknowledgement in time"},
+	{client.ErrIdle, "nothing heard from the gateway"},
+	{client.ErrGateway, "another gateway"},
+	{context.DeadlineExceeded, "timeout"},
+	{syscall.ECONNREFUSED, "connection refused"},
+	{syscall.ECONNRESET, "connection reset"},
+	{syscall.EMFILE, "out of file descriptors here"},
+	{syscall.EADDRNOTAVAIL, "out of local ports here"},
+}
+
+// kindOf sorts an error: HTTP statuses and close codes are the gateway's own words.
+func kindOf(err error) string {
+	var upgrade *client.UpgradeError
+	var closed *client.CloseError
+	var byCanister *client.CanisterClosedError
+	var network net.Error
+	switch {
+	case errors.As(err, &upgrade):
+		return fmt.Sprintf("refused with HTTP %d", upgrade.Status)
+	case errors.As(err, &byCanister):
+		return "closed by the canister: " + byCanister.Reason.String()
+	case errors.As(err, &closed) && closed.Remote:
+		return fmt.Sprintf("closed with code %d", closed.Code)
+	}
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return c.kind
+		}
+	}
+	if errors.As(err, &network) && network.Timeout() {
+		return "timeout"
+	}
+	return "connection broken"
+}

@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/icrelay/icrelay/client"
+)
+
+// A supply has one client's messages signed ahead of their sending. Whoever
+// signs holds mu meanwhile: the order of signing is the order of sending.
+type supply struct {
+	exchange *exchange
+	sender   int
+	conn     *client.Conn
+	target   int // how many to hold
+
+	mu    sync.Mutex
+	ready []signed
+}
+
+type signed struct {
+	number   uint64
+	prepared *client.Prepared
+}
+
+// fill signs until the target is reached, one message at a time so that the
+// sender never waits for more than one.
+func (s *supply) fill(ctx context.Context) error {
+	for ctx.Err() == nil {
+		full, err := s.addOne()
+		if full || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *supply) addOne() (full bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ready) >= s.target {
+		return true, nil
+	}
+	m, err := s.sign()
+	if err == nil {
+		s.ready = append(s.ready, m)
+	}
+	return false, err
+}
+
+// sign must be called with mu held.
+func (s *supply) sign() (signed, error) {
+	number := s.exchange.number(s.sender)
+	prepared, err := s.conn.Prepare(s.exchange.template.make(s.sender, number))
+	return signed{number, prepared}, err
+}
+
+// take returns the next message, signed now if there is none.
+func (s *supply) take() (signed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ready) == 0 {
+		s.exchange.late.Add(1)
+		return s.sign()
+	}
+	m := s.ready[0]
+	s.ready[0] = signed{}
+	if s.ready = s.ready[1:]; len(s.ready) == 0 {
+		s.ready = nil
+	}
+	return m, nil
+}
+
+// low reports whether it is time to sign more.
+func (s *supply) low() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ready) < s.target/2
+}
+
+const (
+	// supplyAhead is for how long messages are signed ahead. The client uses a
+	// signature for three minutes.
+	supplyAhead = time.Minute
+	// supplyBytes and supplyMessages bound what all clients hold; a signed
+	// message takes the size of its content and about as much as supplyOverhead.
+	supplyBytes    = 512 << 20
+	supplyMessages = 200_000
+	supplyOverhead = 1500
+	// signerPause is between two looks for supplies that are low.
+	signerPause = 20 * time.Millisecond
+)
+
+// supplyTarget is how many messages each of some senders should have ready.
+func supplyTarget(o Options, senders int) int {
+	most := min(supplyMessages, supplyBytes/(supplyOverhead+o.Size)) / senders
+	if o.Rate > 0 {
+		ahead := min(supplyAhead, o.Duration)
+		most = min(most, int(o.Rate*ahead.Seconds()/float64(senders))+2)
+	} else {
+		const fastest = 20_000 // messages a second, more than one sender or gateway is expected to take
+		most = min(most, int(fastest*o.Duration.Seconds()/float64(senders))+2)
+	}
+	return max(most, 1)
+}
+
+// stock fills all supplies before the clock starts, on all cores.
+func stock(ctx context.Context, supplies []*supply, failed *failures) {
+	parallel(len(supplies), signers, func(i int) {
+		if err := supplies[i].fill(ctx); err != nil {
+			failed.add(err)
+		}
+	})
+}
+
+// restock fills supplies that are low, until ctx ends.
+func restock(ctx context.Context, supplies []*supply) {
+	tick := time.NewTicker(signerPause)
+	defer tick.Stop()
+	for {
+		for _, s := range supplies {
+			if s.low() {
+				_ = s.fill(ctx) // the connection's end is for its receiver to tell
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
