@@ -137,6 +137,15 @@ func parseCOSERSA(p coseParams) (publicKey, error) {
 	}}, nil
 }
 
+// readClientData reads a text, as the specification has it, or bytes, which the
+// replica takes as well.
+func readClientData(r *cbor.Reader) ([]byte, error) {
+	if major, err := r.Major(); err == nil && major == cbor.MajorBytes {
+		return r.Bytes()
+	}
+	return r.TextBytes()
+}
+
 func (k webauthnKey) verify(message, signature []byte) error {
 	var authData, clientData, sig []byte
 	r := cbor.NewReader(signature)
@@ -146,7 +155,7 @@ func (k webauthnKey) verify(message, signature []byte) error {
 		case "authenticator_data":
 			authData, err = r.BytesMax(maxAuthenticatorData)
 		case "client_data_json":
-			clientData, err = r.TextBytes()
+			clientData, err = readClientData(&r)
 		case "signature":
 			sig, err = r.Bytes()
 		default:

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/histogram"
+)
+
+// barePostSettings say what a bare HTTP client posts to the network.
+type barePostSettings struct {
+	network  string
+	canister string
+	clients  int
+	rate     float64 // messages a second; 0: as fast as answers come
+	size     int     // bytes of the text in a message
+	duration time.Duration
+	poll     time.Duration // look for the echo: at once after the call (0), or at this interval; below 0: not at all
+}
+
+func barePostOptions(f *flag.FlagSet) *barePostSettings {
+	var o barePostSettings
+	f.StringVar(&o.network, "network", "", "")
+	f.StringVar(&o.canister, "canister", "", "")
+	f.IntVar(&o.clients, "clients", 1, "")
+	f.Float64Var(&o.rate, "rate", 0, "")
+	f.IntVar(&o.size, "size", 100, "")
+	f.DurationVar(&o.duration, "duration", time.Second, "")
+	f.DurationVar(&o.poll, "poll", -1, "")
+	return &o
+}
+
+// poster is a bare HTTP client in the place of a gateway and its clients. It
+// believes what it is told: nothing is verified.
+type poster struct {
+	settings barePostSettings
+	canister candid.Principal
+	gateway  ic.Identity
+	http     *http.Client
+	end      time.Time
+
+	posts, polls atomic.Uint64
+	failed       atomic.Int64
+	latency      histogram.Histogram
+	next         atomic.Uint64 // nonce of the next message in the gateway's queue
+
+	mu      sync.Mutex
+	waiting map[candid.ClientKey]arrival // who waits for an echo, where polls are made at an interval
+}
+
+type arrival struct {
+	due  time.Time
+	came chan struct{}
+}
+
+// caller is one client of the canister, with messages that are signed already.
+type caller struct {
+	identity ic.Identity
+	key      candid.ClientKey
+	bodies   [][]byte
+}
+
+func runBarePosts(ctx context.Context, o barePostSettings) (*bareResult, error) {
+	canister, err := candid.ParsePrincipal(o.canister)
+	if err != nil {
+		return nil, err
+	}
+	gateway, err := ic.NewEd25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{MaxIdleConns: o.clients + 1, MaxIdleConnsPerHost: o.clients + 1}
+	defer transport.CloseIdleConnections()
+	p := &poster{settings: o, canister: canister, gateway: gateway, http: &http.Client{Transport: transport}, waiting: make(map[candid.ClientKey]arrival)}
+	callers := make([]*caller, o.clients)
+	for i := range callers {
+		if callers[i], err = p.open(ctx, uint64(i)+1); err != nil { //nolint:gosec // few
+			return nil, err
+		}
+	}
+	p.next.Store(uint64(o.clients)) //nolint:gosec // the open messages are nobody's concern
+	start := time.Now()
+	p.end = start.Add(o.duration)
+	var senders, poller sync.WaitGroup
+	polling, stopPolling := context.WithCancel(ctx)
+	defer stopPolling()
+	if o.poll > 0 {
+		poller.Go(func() { p.pollAtInterval(polling) })
+	}
+	for i, c := range callers {
+		senders.Go(func() {
+			if err := p.send(ctx, c, start, i); err != nil {
+				p.failed.Add(1)
+			}
+		})
+	}
+	senders.Wait()
+	seconds := time.Since(start).Seconds()
+	stopPolling()
+	poller.Wait()
+	return &bareResult{
+		Sent:   float64(p.posts.Load()) / seconds,
+		Polls:  float64(p.polls.Load()) / seconds,
+		P50:    milliseconds(p.latency.Quantile(.5)),
+		P99:    milliseconds(p.latency.Quantile(.99)),
+		Errors: int(p.failed.Load()),
+	}, nil
+}
+
+// open opens a client and signs what it will send: for the whole run, or as
+// much as a run is expected to take.
+func (p *poster) open(ctx context.Context, nonce uint64) (*caller, error) {
+	identity, err := ic.NewEd25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	c := &caller{identity: identity, key: candid.ClientKey{Principal: identity.Principal(), Nonce: nonce}}
+	body, err := p.sign(identity, candid.RequestCall, "ws_open", candid.EncodeOpenArgs(nonce, p.gateway.Principal()))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.post(ctx, "call", body); err != nil {
+		return nil, fmt.Errorf("ws_open: %w", err)
+	}
+	rate := p.settings.rate
+	if rate == 0 {
+		const fastest = 10_000 // a second
+		rate = fastest
+	}
+	for range int(rate*p.settings.duration.Seconds()/float64(p.settings.clients)) + 2 {
+		if err := c.signNext(p); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *caller) signNext(p *poster) error {
+	content, err := candid.NewBuilder().Add(candid.TextType, strings.Repeat("0", p.settings.size)).Bytes()
+	if err != nil {
+		return err
+	}
+	body, err := p.sign(c.identity, candid.RequestCall, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
+		ClientKey: c.key, SequenceNum: uint64(len(c.bodies) + 1), Timestamp: uint64(time.Now().UnixNano()), Content: content, //nolint:gosec // positive
+	}))
+	c.bodies = append(c.bodies, body)
+	return err
+}
+
+func (p *poster) sign(identity ic.Identity, kind, method string, arg []byte) ([]byte, error) {
+	e := ic.NewCall(p.canister, method, arg, time.Now())
+	e.RequestType = kind
+	if err := ic.Sign(e, identity); err != nil {
+		return nil, err
+	}
+	return e.Encode(), nil
+}
+
+// send posts a client's messages one after the other, at its share of the rate.
+func (p *poster) send(ctx context.Context, c *caller, start time.Time, index int) error {
+	interval := time.Duration(0)
+	if p.settings.rate > 0 {
+		interval = time.Duration(float64(p.settings.clients) / p.settings.rate * float64(time.Second))
+		start = start.Add(interval * time.Duration(index) / time.Duration(p.settings.clients))
+	}
+	for n, body := range c.bodies {
+		due := time.Now()
+		if interval > 0 {
+			due = start.Add(time.Duration(n) * interval)
+			if due.Before(p.end) {
+				time.Sleep(time.Until(due))
+			}
+		}
+		if !time.Now().Before(p.end) || ctx.Err() != nil {
+			return nil
+		}
+		came := p.expect(c.key, due)
+		if _, err := p.post(ctx, "call", body); err != nil {
+			return err
+		}
+		p.posts.Add(1)
+		if err := p.fetch(ctx, came); err != nil {
+			return err
+		}
+		if p.settings.poll <= 0 {
+			p.latency.Add(time.Since(due))
+		}
+	}
+	return nil
+}
+
+// expect notes that a client waits, where polls are made at an interval.
+func (p *poster) expect(key candid.ClientKey, due time.Time) <-chan struct{} {
+	if p.settings.poll <= 0 {
+		return nil
+	}
+	a := arrival{due, make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting[key] = a
+	return a.came
+}
+
+// fetch gets the echo of a message that was just answered.
+func (p *poster) fetch(ctx context.Context, came <-chan struct{}) error {
+	switch {
+	case p.settings.poll < 0:
+		return nil
+	case p.settings.poll == 0:
+		return p.pollOnce(ctx)
+	}
+	select {
+	case <-came:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *poster) pollAtInterval(ctx context.Context) {
+	tick := time.NewTicker(p.settings.poll)
+	defer tick.Stop()
+	for {
+		if err := p.pollOnce(ctx); err != nil && ctx.Err() == nil {
+			p.failed.Add(1)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// pollOnce polls for what nobody has fetched yet.
+func (p *poster) pollOnce(ctx context.Context) error {
+	body, err := p.sign(p.gateway, candid.RequestQuery, "ws_get_messages", candid.EncodeGetMessagesArgs(p.next.Load()))
+	if err != nil {
+		return err
+	}
+	answer, err := p.post(ctx, "query", body)
+	if err != nil {
+		return err
+	}
+	p.polls.Add(1)
+	response, err := ic.DecodeQueryResponse(answer)
+	if err != nil {
+		return err
+	}
+	batch, text, refused, err := candid.DecodeOutputMessages(response.Reply)
+	if err != nil || refused {
+		return errors.Join(err, errors.New(text))
+	}
+	for _, m := range batch.Messages {
+		nonce, err := bridge.MessageNonce(m.Key)
+		if err != nil {
+			return err
+		}
+		p.advance(nonce + 1)
+		p.arrive(m.ClientKey)
+	}
+	return nil
+}
+
+// advance moves on in the queue. Others may be further already.
+func (p *poster) advance(next uint64) {
+	for old := p.next.Load(); old < next; old = p.next.Load() {
+		if p.next.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+func (p *poster) arrive(key candid.ClientKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a, ok := p.waiting[key]; ok {
+		delete(p.waiting, key)
+		p.latency.Add(time.Since(a.due))
+		close(a.came)
+	}
+}
+
+// post posts a signed envelope. Only an answer that has a reply will do.
+func (p *poster) post(ctx context.Context, kind string, body []byte) ([]byte, error) {
+	version := map[string]string{"call": "v4", "query": "v3"}[kind]
+	url := fmt.Sprintf("%s/api/%s/canister/%s/%s", p.settings.network, version, p.canister, kind)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/cbor")
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("HTTP %d: %.200s", resp.StatusCode, answer)
+	}
+	return answer, err
+}
