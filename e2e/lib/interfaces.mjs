@@ -78,6 +78,18 @@ export const targetInterface = () => IDL.Service({
   putBy: IDL.Func([], [IDL.Vec(IDL.Principal)], ["query"]),
 });
 
+const Place = { connection: IDL.Nat64, number: IDL.Nat };
+const Note = IDL.Record({ ...Place, padding: IDL.Vec(IDL.Nat8) });
+
+/** What clients of the diary send: notes of any size, to be answered or not. Noted is the answer. */
+export const DiaryMessage = IDL.Variant({ Note, Tell: Note, Noted: IDL.Record(Place) });
+
+/** What is written down; and by the echo, from when on. */
+export const diaryInterface = () => IDL.Service({
+  writeDown: IDL.Func([], [], []),
+  entriesFrom: IDL.Func([IDL.Nat], [IDL.Vec(IDL.Record({ ...Place, what: IDL.Text, client: IDL.Opt(IDL.Principal) }))], ["query"]),
+});
+
 const FeedState = IDL.Record({
   target: IDL.Principal,
   method: IDL.Text,

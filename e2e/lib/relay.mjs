@@ -17,6 +17,8 @@ const GUESTBOOK_WASM = join(ROOT, "examples/motoko/guestbook/guestbook.wasm");
 /** Canisters for these tests: one with the CDK's interface that echoes, one whose methods all fail. */
 export const ECHO_WASM = join(ROOT, "e2e/canisters/echo/echo.wasm");
 export const FAULTY_WASM = join(ROOT, "e2e/canisters/faulty/faulty.wasm");
+/** One that writes down what it is told, and by which client. */
+export const DIARY_WASM = join(ROOT, "e2e/canisters/diary/diary.wasm");
 /** One that records who called it. */
 export const TARGET_WASM = join(ROOT, "e2e/canisters/target/target.wasm");
 
@@ -110,11 +112,16 @@ export async function startRelay(t, config) {
   return relay;
 }
 
-/** Starts an embedded network alone, without canisters; its address is what it printed as "network". It ends with the test t. */
-export async function startNetwork(t) {
-  const relay = await Relay.spawn(`${heads()}\n[[route]]\ncanister = "*"\nadapter = "cdk"\n`, ["network"]);
+/**
+ * Starts an embedded network alone, with the canisters of this configuration or without any. Its address is what it
+ * printed as "network". It ends with the test t.
+ */
+export async function startNetwork(t, config = `${heads()}\n[[route]]\ncanister = "*"\nadapter = "cdk"\n`) {
+  const relay = await Relay.spawn(config, ["network"]);
   t.after(() => relay.dispose());
-  await until(START_MS, () => `the network's line\n${relay.logs()}`, () => relay.printed("network"), 20);
+  const canisters = config.match(/^\[\[network\.canister\]\]/gm)?.length ?? 0;
+  const started = () => relay.printed("network") && Object.keys(relay.printedCanisters).length === canisters;
+  await until(START_MS, () => `the network's lines\n${relay.logs()}`, started, 20);
   return relay;
 }
 
@@ -179,6 +186,12 @@ class Relay {
     return line?.slice(key.length).trim();
   }
 
+  /** The canisters that it printed: name -> principal. */
+  get printedCanisters() {
+    const lines = this.stdout.map((l) => l.split(/\s+/)).filter(([key]) => key === "canister");
+    return Object.fromEntries(lines.map(([, name, id]) => [name, id]));
+  }
+
   get webSocketUrl() {
     return this.url.replace(/^http/, "ws");
   }
@@ -196,6 +209,12 @@ class Relay {
 
   logs() {
     return ["stdout:", ...this.stdout, "stderr:", ...this.stderr].join("\n");
+  }
+
+  /** Writes another configuration and has it read. */
+  async reload(config) {
+    await writeFile(this.file, config);
+    this.#process.kill("SIGHUP");
   }
 
   /** Asks relay to stop, and returns its exit code. */

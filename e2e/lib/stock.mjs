@@ -22,6 +22,7 @@ export function newStock(t, relay, canister, T, { identity = generateRandomIdent
 
 export class StockClient {
   messages = [];
+  times = []; // when they came, as performance.now() has it
   errors = [];
   closed = null; // {code, reason} once it is
   #waiters = new Set();
@@ -36,7 +37,10 @@ export class StockClient {
       networkUrl: relay.info.network.url,
       ackMessageIntervalMs,
     }));
-    this.#socket.onmessage = (event) => this.#note(() => this.messages.push(event.data));
+    this.#socket.onmessage = (event) => this.#note(() => {
+      this.messages.push(event.data);
+      this.times.push(performance.now());
+    });
     this.#socket.onerror = (event) => this.#note(() => this.errors.push(event.error));
     this.opened = new Promise((resolve, reject) => {
       this.#socket.onopen = () => resolve(this);
