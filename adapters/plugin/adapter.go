@@ -456,6 +456,6 @@ func (a *Adapter) finish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if _, err := s.plugin.EndRoute(ctx, &contract.EndRouteRequest{Route: a.number}); err != nil && s.ctx.Err() == nil {
-		p.log.Warn("EndRoute failed", "route", a.name(), "error", status.Convert(err).Message())
+		p.log.Warn("EndRoute failed", "route", a.name(), "error", describe(err))
 	}
 }

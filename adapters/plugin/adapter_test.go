@@ -120,6 +120,7 @@ func TestAnswers(t *testing.T) {
 		{"unavailable", is("unavailable", "in a minute"), is("unavailable", "in a minute")},
 		{"unknown kind", is("not reached", "unknown kind 77"), is("not reached", "unknown kind 77")},
 		{"not reached", is("not reached", "broken"), is("not reached", "broken")},
+		{"long error", is("not reached", "Internal"), is("not reached", "Internal")},
 		{"huge", is("not reached", "larger than max"), is("not reached", "larger than max")},
 		{"endless", nil, is("not reached", "a batch may have")},
 		{"many parts", nil, is("not reached", "a batch may have")},
@@ -166,6 +167,28 @@ func TestEventFlood(t *testing.T) {
 	_ = a.Watch(ctx, testCanister, func() { n++ })
 	if most := int(time.Since(start)/quick.events) + 2; n == 0 || n > most {
 		t.Errorf("%d signals, want 1 to %d", n, most)
+	}
+}
+
+// An error without end of a watch is cut for the log.
+func TestLongErrorOfWatch(t *testing.T) {
+	t.Parallel()
+	b := startProcess(t, nil)
+	a := b.add(newFakeBase(), `{"answer":"long error"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = a.Watch(ctx, testCanister, func() {})
+	}()
+	eventually(t, "the watch has ended", func() bool { return strings.Contains(b.log.String(), "watch ended") })
+	cancel()
+	<-ended
+	for line := range strings.Lines(b.log.String()) {
+		if len(line) > maxText+500 {
+			t.Errorf("a line of the log has %d bytes", len(line))
+		}
 	}
 }
 

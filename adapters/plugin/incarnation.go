@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -110,7 +111,7 @@ func (i *incarnation) serve(config *tls.Config) (socket string, err error) {
 	i.server = i.newServer(config)
 	go func() {
 		defer close(i.serving)
-		_ = i.server.Serve(listener)
+		_ = i.server.Serve(netutil.LimitListener(listener, maxConnections))
 	}()
 	return socket, nil
 }
@@ -189,6 +190,12 @@ const (
 	maxMessage       = 4 << 20
 	streamWindow     = 1 << 20
 	connectionWindow = 4 << 20
+
+	// Of the metadata of a call, in which the text of an error is, three bytes for each of its own.
+	maxHeaders = 64 << 10
+
+	// A process needs one connection, and programs with several processes one each.
+	maxConnections = 64
 )
 
 // connect connects to the process and has it answer.
@@ -199,6 +206,7 @@ func (i *incarnation) connect(ctx context.Context, address net.Addr, config *tls
 			return new(net.Dialer).DialContext(ctx, address.Network(), address.String())
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: connectBackoff, MinConnectTimeout: connectTimeout}),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),

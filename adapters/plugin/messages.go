@@ -111,7 +111,7 @@ func (s *state) result(method string, outcome *contract.Outcome, err error) erro
 // notReached is for a gRPC error.
 func (s *state) notReached(method string, err error) error {
 	if s.ctx.Err() != nil {
-		return s.process.gone(err)
+		return s.process.gone(errors.New(describe(err)))
 	}
 	st := status.Convert(err)
 	text := fmt.Sprintf("adapter %s: %s: %s: %s", s.process.cfg.Name, method, st.Code(), shorten(st.Message(), maxText))
@@ -121,6 +121,14 @@ func (s *state) notReached(method string, err error) error {
 		}
 	}
 	return errors.New(text)
+}
+
+// describe is an error of gRPC for the log.
+func describe(err error) string {
+	if err == nil {
+		return ""
+	}
+	return shorten(status.Convert(err).Message(), maxText)
 }
 
 // retryError is an error with a time to wait, as ic.RetryAfter reads it.

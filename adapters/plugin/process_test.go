@@ -446,6 +446,23 @@ func TestStopOfTheStubborn(t *testing.T) {
 	}
 }
 
+// Nor does what go-plugin's own server wants to be read keep it from ending.
+func TestStopBesideFloodedOutput(t *testing.T) {
+	t.Parallel()
+	b := startProcess(t, func(c *Config, _ *timing) { c.Env["ADAPTER_TEST"] = "floods its standard output service" })
+	eventually(t, "lines are dropped", func() bool { return b.Dropped() > 0 })
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		b.Stop()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Fatal("Stop does not return")
+	}
+}
+
 // What a process has started goes with it, even if it holds its output open.
 func TestChildrenGoToo(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/icrelay/icrelay/adapters/plugin/contract"
 )
@@ -109,6 +111,12 @@ func runProgram() int {
 		say("changed my mind")
 		return 4
 	}
+	if os.Getenv("ADAPTER_TEST") == "floods its standard output service" {
+		server.RegisterService(&floodedStdio, nil)
+	}
+	if os.Getenv("ADAPTER_TEST") == "connects without end" {
+		go connectWithoutEnd(strings.TrimPrefix(os.Getenv("ICRELAY_HOST"), "unix:"))
+	}
 	go func() { _ = server.Serve(listener) }()
 	handshake(1, socket)
 	attach, err := p.host.Attach(context.Background(), &contract.AttachRequest{})
@@ -119,6 +127,41 @@ func runProgram() int {
 		time.Sleep(time.Hour)
 	}
 	return 0
+}
+
+// floodedStdio is go-plugin's service for standard output, with more to read than anybody does.
+var floodedStdio = grpc.ServiceDesc{
+	ServiceName: "plugin.GRPCStdio",
+	HandlerType: (*any)(nil),
+	Streams: []grpc.StreamDesc{{StreamName: "StreamStdio", ServerStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
+		data := protowire.AppendTag(nil, 2, protowire.BytesType)
+		data = protowire.AppendBytes(data, []byte(strings.Repeat(strings.Repeat("x", 1000)+"\n", 200)))
+		message := new(emptypb.Empty)
+		message.ProtoReflect().SetUnknown(data)
+		for {
+			if err := stream.SendMsg(message); err != nil {
+				return err
+			}
+		}
+	}}},
+}
+
+// connectWithoutEnd opens connections to the relay, and says nothing, or nothing that makes sense.
+func connectWithoutEnd(socket string) {
+	var held []net.Conn
+	for len(held) < 300 {
+		conn, err := net.Dial("unix", socket) //nolint:noctx // does not wait
+		if err != nil {
+			return
+		}
+		if held = append(held, conn); len(held)%2 == 0 {
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = conn.Write(bytes.Repeat([]byte("garbage"), 1000))
+		}
+	}
+	fmt.Fprintln(os.Stderr, "connected") //nolint:errcheck // the relay reads it
+	time.Sleep(time.Hour)
+	_ = held
 }
 
 type endless struct{}
@@ -302,6 +345,8 @@ func answer(kind string) (*contract.Outcome, error) {
 		return &contract.Outcome{Kind: 77, Text: "?"}, nil
 	case "not reached":
 		return nil, status.Error(codes.Internal, "broken")
+	case "long error":
+		return nil, status.Error(codes.Internal, strings.Repeat("x", 4<<20))
 	case "huge":
 		return &contract.Outcome{Kind: contract.Outcome_REFUSED, Text: strings.Repeat("x", 5<<20)}, nil
 	}
@@ -406,6 +451,9 @@ func (p *testProgram) Watch(r *contract.WatchRequest, stream grpc.ServerStreamin
 	s := p.of(r.GetRoute())
 	if s.Lacks {
 		return status.Error(codes.Unimplemented, "")
+	}
+	if s.Answer == "long error" {
+		return status.Error(codes.Internal, strings.Repeat("x", 50<<10)) // as much as gets through
 	}
 	if s.Answer == "events" {
 		for {

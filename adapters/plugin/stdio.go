@@ -18,7 +18,10 @@ func (i *incarnation) drainStdio() {
 	}
 	out, in := io.Pipe()
 	defer func() { _ = in.Close() }()
-	i.tasks.Go(func() { readLines(out, i.process.lines.line, i.ctx.Done()) })
+	i.tasks.Go(func() {
+		defer func() { _ = out.Close() }() // nobody reads any more: what is written there must not wait
+		readLines(out, i.process.lines.line, i.ctx.Done())
+	})
 	for {
 		// StdioData { Channel channel = 1; bytes data = 2 } is internal to go-plugin: here all of it is unknown fields.
 		var message emptypb.Empty

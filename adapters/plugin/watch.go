@@ -60,7 +60,7 @@ func (a *Adapter) watch(ctx context.Context, s *state, canister candid.Principal
 			pauses.reset() // it worked for a while
 		}
 		pause := pauses.next()
-		a.process.log.Warn("watch ended", "canister", canister.String(), "error", err, "retry_in", pause.Round(time.Millisecond))
+		a.process.log.Warn("watch ended", "canister", canister.String(), "error", describe(err), "retry_in", pause.Round(time.Millisecond))
 		if sleep(ctx, pause) != nil {
 			return
 		}
@@ -95,7 +95,7 @@ func (a *Adapter) watchProcess(ctx context.Context, s *state, canister candid.Pr
 			}
 		}
 	})
-	for {
+	for n := 1; ; n++ {
 		if _, err := stream.Recv(); err != nil {
 			if errors.Is(err, io.EOF) {
 				return errors.New("the adapter has ended it")
@@ -106,5 +106,11 @@ func (a *Adapter) watchProcess(ctx context.Context, s *state, canister candid.Pr
 		case event <- struct{}{}:
 		default:
 		}
+		if n%eventsAtOnce == 0 {
+			_ = sleep(ctx, a.process.timing.events) // who sends without an end waits, too
+		}
 	}
 }
+
+// eventsAtOnce is how many events are read before the next pause.
+const eventsAtOnce = 100

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,11 +125,14 @@ var (
 	refusedWith = func(part string) way { return way{bridge.CloseMessageRefused, part} }
 )
 
-// life is what can happen to a canister with the CDK.
-var life = []struct {
+// An event is something that can happen, and what the clients see of it.
+type event struct {
 	name string
 	play func(*stage)
-}{
+}
+
+// everyLife is what has the same consequences for every canister.
+var everyLife = []event{
 	{"stopped for a moment", func(s *stage) {
 		s.whileAway(func() {})
 		s.goesOn()
@@ -141,6 +145,15 @@ var life = []struct {
 		s.w.start(s.id)
 		s.recovers()
 	}},
+	{"deleted", func(s *stage) {
+		s.w.delete(s.id)
+		s.bothEnd([]way{isStopped, refusedWith(notFound.part), notFound}, notFound)
+		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, notFound.part)
+	}},
+}
+
+// life is what can happen, besides, to a canister with the CDK.
+var life = []event{
 	{"upgraded", func(s *stage) {
 		s.whileAway(func() { s.w.install(s.id, execution.ModeUpgrade, module(s, echoFile), candid.EncodeEmpty()) })
 		s.bothEnd([]way{noLongerIn, forgotten}, forgotten)
@@ -157,11 +170,6 @@ var life = []struct {
 		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, noModule.part)
 		s.w.install(s.id, execution.ModeInstall, module(s, echoFile), candid.EncodeEmpty())
 		s.recovers()
-	}},
-	{"deleted", func(s *stage) {
-		s.w.delete(s.id)
-		s.bothEnd([]way{isStopped, refusedWith(notFound.part), notFound}, notFound)
-		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, notFound.part)
 	}},
 	{"replaced by one that lacks the interface", func(s *stage) {
 		s.w.install(s.id, execution.ModeReinstall, module(s, targetFile), candid.EncodeEmpty())
@@ -199,10 +207,7 @@ var life = []struct {
 }
 
 // poverty is what happens to a canister with the CDK that runs out of cycles.
-var poverty = []struct {
-	name string
-	play func(*stage)
-}{
+var poverty = []event{
 	{"out of cycles", func(s *stage) {
 		s.outOfCycles()
 		refused := s.newcomer(noCycles)
@@ -233,23 +238,8 @@ const (
 	little = 200_000_000
 )
 
-// relayLife is what can happen to a relay canister and to what is behind it.
-var relayLife = []struct {
-	name string
-	play func(*stage)
-}{
-	{"stopped for a moment", func(s *stage) {
-		s.whileAway(func() {})
-		s.goesOn()
-	}},
-	{"stopped for long", func(s *stage) {
-		s.w.stop(s.id)
-		refused := s.newcomer(isStopped)
-		s.bothEnd([]way{isStopped}, isStopped)
-		refused()
-		s.w.start(s.id)
-		s.recovers()
-	}},
+// relayLife is what can happen, besides, to a relay canister and to what is behind it.
+var relayLife = []event{
 	{"upgraded", func(s *stage) {
 		s.whileAway(func() { s.w.install(s.id, execution.ModeUpgrade, canister.Wasm32(), s.relay.argument(s.w)) })
 		s.goesOn()
@@ -258,11 +248,6 @@ var relayLife = []struct {
 		s.whileAway(func() { s.w.install(s.id, execution.ModeReinstall, canister.Wasm32(), s.relay.argument(s.w)) })
 		s.bothEnd([]way{noLongerIn, forgotten}, forgotten)
 		s.recovers()
-	}},
-	{"deleted", func(s *stage) {
-		s.w.delete(s.id)
-		s.bothEnd([]way{isStopped, refusedWith(notFound.part), notFound}, notFound)
-		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, notFound.part)
 	}},
 	{"replaced by one that lacks the interface", func(s *stage) {
 		s.active.quiet() // replies to calls under way would find no code to take them
@@ -341,7 +326,7 @@ func TestCanisterLife(t *testing.T) {
 		every time.Duration
 	}
 	var troubles []trouble
-	for _, c := range life {
+	for _, c := range slices.Concat(everyLife, life) {
 		troubles = append(troubles, trouble{name: "cdk " + c.name, id: w.echo(), play: c.play, every: beat})
 	}
 	for _, c := range poverty {
@@ -354,7 +339,7 @@ func TestCanisterLife(t *testing.T) {
 		relays = append(relays, r)
 		troubles = append(troubles, trouble{name: "relay " + name, id: r.relay, relay: r, play: play, every: every})
 	}
-	for _, c := range relayLife {
+	for _, c := range slices.Concat(everyLife, relayLife) {
 		addRelay(c.name, w.relayed(w.target(), nil), c.play, beat)
 	}
 	poorTarget := w.poor(targetFile)

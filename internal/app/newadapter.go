@@ -26,5 +26,8 @@ func NewAdapter(name, dir, replace string, out io.Writer) error {
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "%s has an adapter that refuses long messages, for you to change. Next:\n\n  cd %[1]s\n  go mod tidy && go test . && go build -o %[2]s .\n  relay adapter test ./%[2]s\n", dir, name)
+	if replace == "" && !skeleton.IsVersion(Version()) {
+		_, _ = fmt.Fprintf(out, "\nThis relay was built from a checkout, so go mod tidy takes the newest published version of the kit.\nTo build with the checkout: relay adapter new --replace <its folder>\n")
+	}
 	return nil
 }

@@ -88,7 +88,33 @@ func (s *stage) start(ctx context.Context) error {
 	s.adapter = actor{client: s.network.client, identity: gateway}
 	s.unrelated = actor{client: s.network.client, identity: other}
 	s.unreachable.identity = gateway
-	return s.startProcesses(ctx)
+	if err := s.startProcesses(ctx); err != nil {
+		return err
+	}
+	return s.tryRoute(ctx)
+}
+
+// tryRoute finds out whether the process takes the route at all: a setting that
+// is wrong is to be said once, not by each test.
+func (s *stage) tryRoute(ctx context.Context) error {
+	network, route, err := s.build(ctx)
+	if err != nil {
+		return err
+	}
+	own, err := s.give(ctx, s.adapter, route, s.canisterOf(network, route), network)
+	if err != nil {
+		return fmt.Errorf("the adapter does not take its route: %w", err)
+	}
+	own.End()
+	return nil
+}
+
+// canisterOf is what a process is told of the route's canister: "" for any.
+func (s *stage) canisterOf(n *network, r config.Route) candid.Principal {
+	if s.trial.Config.Routes[s.trial.Route].IsAny() {
+		return ""
+	}
+	return n.canisters[r.Canister]
 }
 
 func (s *stage) startProcesses(ctx context.Context) error {
@@ -155,11 +181,7 @@ func (s *stage) target(t adaptertest.T) adaptertest.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	canister := network.canisters[route.Canister]
-	to := canister
-	if s.trial.Config.Routes[s.trial.Route].IsAny() {
-		to = ""
-	}
+	canister, to := network.canisters[route.Canister], s.canisterOf(network, route)
 	give := func(one actor, to candid.Principal) *plugin.Adapter {
 		t.Helper()
 		own, err := s.give(t.Context(), one, route, to, network)

@@ -62,7 +62,7 @@ func (p Pattern) Match(header string) bool {
 // split takes scheme://host[:port] apart.
 func split(text string) (parts, error) {
 	scheme, rest, found := strings.Cut(strings.ToLower(text), "://")
-	if !found || scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+	if !found || scheme == "" || scheme[0] < 'a' || scheme[0] > 'z' || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
 		return parts{}, errors.New("it does not begin with a scheme like https://")
 	}
 	if strings.ContainsAny(rest, "/?#@") {

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -95,6 +96,7 @@ func TestParseRefuses(t *testing.T) {
 		"https://a.com, https://b.com":  "more than",
 		"https://a.com https://b.com":   "more than",
 		"https://*.example.com:0x1f90*": "port",
+		"0://example.com":               "scheme",
 	} {
 		t.Run(text, func(t *testing.T) {
 			if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), part) {
@@ -117,6 +119,39 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		if p.Match(header) && !strings.Contains(strings.ToLower(header), ".example.com") {
 			t.Fatalf("%q matches", header)
+		}
+	})
+}
+
+// FuzzPattern: a pattern matches itself, or what is below it, and what it
+// matches is an origin of the same scheme and host for the standard library, too.
+func FuzzPattern(f *testing.F) {
+	for _, pattern := range []string{"*", "null", "https://app.example.com", "https://*.example.com:8443", "http://[::1]:80", "HTTP://LOCALHOST:5173", "https://*.1.2.3.4", "a+b://x_y"} {
+		for _, header := range []string{"null", "https://app.example.com:443", "https://a.b.example.com:8443", "http://[::1]", "https://example.com@evil", ""} {
+			f.Add(pattern, header)
+		}
+	}
+	f.Add("0://0", "0://0") // once accepted, though a scheme begins with a letter
+	f.Fuzz(func(t *testing.T, text, header string) {
+		p, err := Parse(text)
+		if err != nil {
+			return
+		}
+		own := strings.Replace(text, "://*.", "://any.", 1)
+		if !p.Match(own) {
+			t.Fatalf("%q does not match %q", text, own)
+		}
+		if p.any || !p.Match(header) || p.opaque && header == "null" {
+			return
+		}
+		u, err := url.Parse(header)
+		if err != nil || u.Scheme != p.origin.scheme || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+			t.Fatalf("%q matches %q: %v, %v", header, text, u, err)
+		}
+		host := strings.ToLower(u.Hostname())
+		want := strings.Trim(p.origin.host, "[]")
+		if host != want && (!p.subdomains || !strings.HasSuffix(host, "."+want)) {
+			t.Fatalf("%q, whose host is %q, matches %q", header, host, text)
 		}
 	})
 }

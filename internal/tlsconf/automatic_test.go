@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/tlsconf/acmetest"
 	"github.com/icrelay/icrelay/internal/tlsconf/pairtest"
 )
@@ -49,7 +50,7 @@ func TestAutomatic(t *testing.T) {
 	if _, err := s.handshake("ws.example.org", nil); err == nil || !strings.Contains(err.Error(), "internal error") {
 		t.Errorf("err = %v, want a refused handshake", err)
 	}
-	if s.log.count("level=ERROR") == 0 || s.log.count("no certificate yet") != 2 {
+	if s.log.Count("level=ERROR") == 0 || s.log.Count("no certificate yet") != 2 {
 		t.Errorf("logged\n%s", s.log)
 	}
 
@@ -63,7 +64,7 @@ func TestAutomatic(t *testing.T) {
 	if _, err := s.handshake("three.example.org", ca.Roots); err == nil {
 		t.Error("a client that wants another name was served")
 	}
-	eventually(t, "the certificates are announced", func() bool { return s.log.count("certificate in use") == 2 })
+	eventually(t, "the certificates are announced", func() bool { return s.log.Count("certificate in use") == 2 })
 	if host := s.Host("127.0.0.1"); host != "ws.example.org" {
 		t.Errorf("host %s", host)
 	}
@@ -136,7 +137,7 @@ func TestRenewal(t *testing.T) {
 	}
 	first := s.expectCertificate(ca, "ws.example.org")
 	eventually(t, "another certificate is used", func() bool { return s.expectCertificate(ca, "ws.example.org") != first })
-	eventually(t, "it is announced", func() bool { return s.log.count("renewal=true") > 0 && s.log.count("certificate in use") > 1 })
+	eventually(t, "it is announced", func() bool { return s.log.Count("renewal=true") > 0 && s.log.Count("certificate in use") > 1 })
 }
 
 // What came near its end while the relay was stopped is renewed at the start;
@@ -213,7 +214,7 @@ func TestStorageNotUsable(t *testing.T) {
 	settings := settingsOf(ca, storage, "ws.example.org")
 	s, _ := serve(t, false, Options{Settings: settings})
 	ca.Open(s.port(), 0, quarter)
-	eventually(t, "the failure is known", func() bool { return s.log.count("tried again later") > 0 && s.Problem() != nil })
+	eventually(t, "the failure is known", func() bool { return s.log.Count("tried again later") > 0 && s.Problem() != nil })
 	if err := os.Remove(storage); err != nil {
 		t.Fatal(err)
 	}
@@ -243,9 +244,9 @@ func TestCloseWhileWaiting(t *testing.T) {
 // certmagic's steps are for debugging, its errors for everybody.
 func TestLogOfCertmagic(t *testing.T) {
 	ca := acmetest.New(t)
-	log := new(logbook)
+	log := new(testlog.Book)
 	listener := listen(t)
-	m, err := New(Options{Settings: settingsOf(ca, t.TempDir(), "ws.example.org"), Listen: listener.Addr(), Log: log.logger(slog.LevelDebug)})
+	m, err := New(Options{Settings: settingsOf(ca, t.TempDir(), "ws.example.org"), Listen: listener.Addr(), Log: log.Logger(slog.LevelDebug)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/tlsconf/pairtest"
 )
 
@@ -35,8 +36,8 @@ func TestExpiry(t *testing.T) {
 		{"without names", nameless, false, []time.Time{left(nameless, 80*day), left(nameless, 80*day)}, []string{"in use", "names no host"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			log := new(logbook)
-			e := expiry{log: log.logger(slog.LevelInfo)}
+			log := new(testlog.Book)
+			e := expiry{log: log.Logger(slog.LevelInfo)}
 			for _, now := range test.looks {
 				e.look([]*x509.Certificate{test.leaf}, test.automatic, now)
 			}
@@ -51,12 +52,12 @@ func TestExpiry(t *testing.T) {
 			}
 		})
 	}
-	log := new(logbook)
-	e := expiry{log: log.logger(slog.LevelInfo)}
+	log := new(testlog.Book)
+	e := expiry{log: log.Logger(slog.LevelInfo)}
 	for _, l := range []*x509.Certificate{leaf, short, leaf} {
 		e.look([]*x509.Certificate{l}, false, time.Now())
 	}
-	if log.count("certificate in use") != 3 || len(e.known) != 1 {
+	if log.Count("certificate in use") != 3 || len(e.known) != 1 {
 		t.Errorf("%d known, logged\n%s", len(e.known), log)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/tlsconf/pairtest"
 )
 
@@ -97,12 +98,12 @@ func TestFilesChange(t *testing.T) {
 
 	// The new certificate without its key: after a while somebody is told.
 	pairtest.Replace(t, cert, two.Cert)
-	eventually(t, "an error is logged", func() bool { return s.log.count("level=ERROR") == 1 })
+	eventually(t, "an error is logged", func() bool { return s.log.Count("level=ERROR") == 1 })
 	expect(one)
 	for range 5 {
 		s.look()
 	}
-	if n := s.log.count("level=ERROR"); n != 1 || s.log.count(key+": is not the key of the certificate in "+cert) != 1 {
+	if n := s.log.Count("level=ERROR"); n != 1 || s.log.Count(key+": is not the key of the certificate in "+cert) != 1 {
 		t.Errorf("%d errors:\n%s", n, s.log)
 	}
 
@@ -113,14 +114,14 @@ func TestFilesChange(t *testing.T) {
 	if err := os.Rename(cert, cert+".away"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "an error is logged", func() bool { return s.log.count("level=ERROR") == 2 })
+	eventually(t, "an error is logged", func() bool { return s.log.Count("level=ERROR") == 2 })
 	expect(two)
 	if err := os.Rename(cert+".away", cert); err != nil {
 		t.Fatal(err)
 	}
 	one.Write(t, folder)
 	expect(one)
-	if n := s.log.count("certificate in use"); n != 3 {
+	if n := s.log.Count("certificate in use"); n != 3 {
 		t.Errorf("%d certificates came into use:\n%s", n, s.log)
 	}
 }
@@ -251,7 +252,7 @@ func TestProtocols(t *testing.T) {
 
 func TestFilesNotThere(t *testing.T) {
 	listener := listen(t)
-	_, err := New(Options{Settings: Settings{Cert: "nowhere.pem", Key: "nowhere.pem"}, Listen: listener.Addr(), Log: new(logbook).logger(0)})
+	_, err := New(Options{Settings: Settings{Cert: "nowhere.pem", Key: "nowhere.pem"}, Listen: listener.Addr(), Log: new(testlog.Book).Logger(0)})
 	if err == nil || !strings.HasPrefix(err.Error(), "nowhere.pem: no such file") {
 		t.Errorf("err = %v", err)
 	}

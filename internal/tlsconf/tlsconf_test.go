@@ -1,50 +1,25 @@
 package tlsconf
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/tlsconf/acmetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, acmetest.Leaks()...) }
 
 const patience = 60 * time.Second // for what should take a moment
-
-// A logbook keeps what was logged.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logbook) count(part string) int { return strings.Count(l.String(), part) }
-
-func (l *logbook) logger(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
-}
 
 // eventually waits for something that goes on in the background.
 func eventually(t *testing.T, what string, done func() bool) {
@@ -63,7 +38,7 @@ type served struct {
 	t    *testing.T
 	tls  net.Listener
 	http net.Listener // nil for none
-	log  *logbook
+	log  *testlog.Book
 }
 
 func listen(t *testing.T) net.Listener {
@@ -79,8 +54,8 @@ func listen(t *testing.T) net.Listener {
 // serve makes a Manager and serves it until the test ends, or stop is called.
 func serve(t *testing.T, withHTTP bool, o Options) (s *served, stop func()) {
 	t.Helper()
-	s = &served{t: t, tls: listen(t), log: new(logbook)}
-	o.Listen, o.Log = s.tls.Addr(), s.log.logger(slog.LevelInfo)
+	s = &served{t: t, tls: listen(t), log: new(testlog.Book)}
+	o.Listen, o.Log = s.tls.Addr(), s.log.Logger(slog.LevelInfo)
 	if withHTTP {
 		s.http = listen(t)
 		o.HTTPListen = s.http.Addr()

@@ -107,5 +107,5 @@ func usage() string {
     name    = %[1]q
     command = [%[2]q]
 
-and say "adapter = %[1]q" in a [[route]]. To test it: relay adapter test %[3]s`, program(), file, file)
+and say adapter = %[1]q in a [[route]]. To test it: relay adapter test %[3]s`, program(), file, file)
 }

@@ -35,7 +35,7 @@ func Write(dir, name, version, replace string) error {
 	if strings.EqualFold(name, "cdk") || strings.EqualFold(name, "relay") {
 		return fmt.Errorf("%q is an adapter that the relay has itself: choose another name", name)
 	}
-	if !versions.MatchString(version) {
+	if !IsVersion(version) {
 		version = ""
 	}
 	if replace != "" {
@@ -62,6 +62,9 @@ func Write(dir, name, version, replace string) error {
 
 // versions are what a go.mod can ask for.
 var versions = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
+
+// IsVersion reports whether a relay's version is one that go.mod can ask for.
+func IsVersion(version string) bool { return versions.MatchString(version) }
 
 // render fills in the templates: names of files, and what is in them.
 func render(values map[string]string) (map[string][]byte, error) {
