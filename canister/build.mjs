@@ -27,6 +27,7 @@ export const canisters = [
   { source: "examples/motoko/guestbook/guestbook.mo", out: "examples/motoko/guestbook/guestbook" },
   { source: "examples/motoko/chat/chat.mo", out: "examples/motoko/chat/chat" },
   { source: "examples/motoko/ticker/ticker.mo", out: "examples/motoko/ticker/ticker" },
+  { source: "examples/plugins/gate/token.mo", out: "examples/plugins/gate/token" },
   { source: "e2e/canisters/diary/diary.mo", out: "e2e/canisters/diary/diary" },
   { source: "e2e/canisters/echo/echo.mo", out: "e2e/canisters/echo/echo" },
   { source: "e2e/canisters/faulty/faulty.mo", out: "e2e/canisters/faulty/faulty" },

@@ -31,6 +31,7 @@ var (
 	replying = settings{routed: []call{{method: method{name: "echo"}, reply: "Sender"}}}
 	routed   = settings{routed: []call{{method: method{name: "putAs"}, tag: "Say", passClient: true, reply: "Sender", replyTag: "Said"}}}
 	hooked   = settings{hooks: []hook{{open: "opened", close: "closed"}}}
+	resuming = settings{resumeMs: resumeMs}
 )
 
 func costRows() []costRow {
@@ -40,6 +41,17 @@ func costRows() []costRow {
 	tagged := func(w *stage) func(int) {
 		said := textVariant(w.t, "Say", strings.Repeat("0123456789", 10))
 		return func(int) { w.conns[0].send(said) }
+	}
+	back := func(w *stage) func(int) {
+		const away = 20
+		for n := range away {
+			c := w.open(client(1000+n), 1, gateway1)
+			for range away {
+				w.tell(c.key.Principal, strings.Repeat("0123456789", 10))
+			}
+			w.lose(c)
+		}
+		return func(i int) { w.open(client(1000+i), 2, gateway1) }
 	}
 	return []costRow{
 		{name: "a client opens", clients: 10, times: 50, do: open},
@@ -52,6 +64,9 @@ func costRows() []costRow {
 		{name: "`send` to one client", clients: 10, times: 200, pushed: true, do: func(w *stage) func(int) { return w.sendOne }},
 		{name: "`broadcast` to 10 clients", clients: 10, times: 50, pushed: true, do: func(w *stage) func(int) { return w.sendAll }},
 		{name: "`broadcast` to 100 clients", clients: 100, times: 20, pushed: true, do: func(w *stage) func(int) { return w.sendAll }},
+		{name: "`send` to one client, with `resume`", clients: 10, settings: resuming, times: 200, pushed: true, do: func(w *stage) func(int) { return w.sendOne }},
+		{name: "`broadcast` to 100 clients, with `resume`", clients: 100, settings: resuming, times: 20, pushed: true, do: func(w *stage) func(int) { return w.sendAll }},
+		{name: "a client is back, and 20 messages are sent again", clients: 10, settings: resuming, times: 20, do: back},
 		{name: "`relay_pull`, one new item for one client", clients: 1, times: 100, do: func(w *stage) func(int) { return w.item }},
 		{name: "`relay_pull`, one new item for 10 clients", clients: 10, times: 50, do: func(w *stage) func(int) { return w.item }},
 		{name: "`relay_pull`, one new item for 100 clients", clients: 100, times: 20, do: func(w *stage) func(int) { return w.item }},

@@ -62,6 +62,8 @@ type settings struct {
 	pushers, gateways               []candid.Principal
 	ackMs, keepAliveMs, maxMessages uint64
 	maxInFlight                     uint64
+	resumeMs                        uint64
+	resumeTag                       string
 	version                         uint32 // of the interface
 }
 
@@ -251,6 +253,8 @@ func (s settings) argument(t testing.TB) []byte {
 		candid.Field{Label: "keep_alive_timeout_ms", Type: optNat64},
 		candid.Field{Label: "max_messages", Type: optNat64},
 		candid.Field{Label: "max_calls_in_flight", Type: optNat64},
+		candid.Field{Label: "resume_ms", Type: optNat64},
+		candid.Field{Label: "resume_tag", Type: optText},
 		candid.Field{Label: "interface", Type: candid.OptOf(candid.Nat32Type)},
 	), candid.Fields{
 		"calls":                 calls,
@@ -263,6 +267,8 @@ func (s settings) argument(t testing.TB) []byte {
 		"keep_alive_timeout_ms": optional(s.keepAliveMs),
 		"max_messages":          optional(s.maxMessages),
 		"max_calls_in_flight":   optional(s.maxInFlight),
+		"resume_ms":             optional(s.resumeMs),
+		"resume_tag":            optionalText(s.resumeTag),
 		"interface":             version,
 	}).Bytes()
 	if err != nil {
@@ -457,8 +463,14 @@ func (c *conn) send(content []byte) {
 // keepAlive sends a keep-alive message as the next one.
 func (c *conn) keepAlive() {
 	c.w.t.Helper()
+	c.has(1)
+}
+
+// has is keepAlive that says what the client has received.
+func (c *conn) has(number uint64) {
+	c.w.t.Helper()
 	c.sent++
-	m := candid.WebsocketMessage{ClientKey: c.key, SequenceNum: c.sent, IsServiceMessage: true, Content: candid.EncodeServiceMessage(candid.ServiceMessage{Kind: candid.KeepAliveMessage, LastIncoming: 1})}
+	m := candid.WebsocketMessage{ClientKey: c.key, SequenceNum: c.sent, IsServiceMessage: true, Content: candid.EncodeServiceMessage(candid.ServiceMessage{Kind: candid.KeepAliveMessage, LastIncoming: number})}
 	if text := c.w.result(c.startMessage(m)); text != "" {
 		c.w.t.Fatalf("keep-alive: %s", text)
 	}

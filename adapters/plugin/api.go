@@ -25,7 +25,7 @@ type Config struct {
 	// SHA256 of the program's file; nil: not checked.
 	SHA256 []byte
 
-	Memory       int64         // bytes of resident memory, above which it is killed. Default 512 MiB
+	Memory       int64         // bytes of resident memory of the process itself, above which it is killed. Default 512 MiB
 	StartTimeout time.Duration // until it has said where it listens, and for each StartRoute. Default 10s
 	CallTimeout  time.Duration // for one call of it. Default 30s
 	MaxCalls     int           // calls that it may have under way; its bases it may ask once more for each call of the relay. Default 256

@@ -24,6 +24,7 @@ import Hooks "Hooks";
 import Hub "Hub";
 import Pulls "Pulls";
 import Push "Push";
+import Resume "Resume";
 import Routes "Routes";
 import Settings "Settings";
 import State "State";
@@ -33,13 +34,14 @@ import Work "Work";
 persistent actor class Relay(config : Types.Config) {
   transient let version = "0.2.0";
 
-  let hub = Hub.empty();
+  let hub = Hub.connections();
+  let resumption = Resume.empty();
   let calls = Calls.empty();
   let feeds = Feeds.empty();
   var lastAcknowledgement : Nat64 = State.now();
 
   transient let state : State.State = {
-    hub;
+    hub = { hub with resume = resumption };
     calls;
     feeds;
     var settings = switch (Settings.check(config)) {
@@ -59,16 +61,18 @@ persistent actor class Relay(config : Types.Config) {
     };
     // a timer's message that the canister was stopped before would have been the last one
     if (State.now() - lastAcknowledgement > 2 * state.settings.ackInterval) startTimers<system>();
-    let isFirst = Clients.size(hub.clients) == 0;
+    let wasAlone = Clients.size(state.hub.clients) == 0;
+    // while somebody is waited for who may come back, feeds go on where they are
+    let isFirst = Hub.isEmpty(state.hub, state.settings, State.now());
     let greetings = if (isFirst) [] else Feeds.greetings(feeds, caller);
-    let result = Hub.open(hub, state.settings, caller, args, greetings, State.now());
+    let result = Hub.open(state.hub, state.settings, caller, args, greetings, State.now());
     await* Work.settle(state);
     switch result {
       case (#err(text)) #Err(text);
       case (#ok) {
-        if (isFirst) {
-          // from here on the client's own messages wait until the feeds have found their ends
-          Feeds.seekAll(feeds);
+        // from here on the client's own messages wait until the feeds have found their ends
+        if (isFirst) Feeds.seekAll(feeds);
+        if (wasAlone) {
           for (feed in feeds.all.values()) await* Pulls.pullLater(state, feed);
           startFeedTimers<system>();
         };
@@ -78,7 +82,18 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   public shared ({ caller }) func ws_close(args : Types.CanisterWsCloseArguments) : async Types.CanisterWsResult {
-    let result = Hub.close(hub, state.settings, caller, args.client_key, State.now());
+    let result = Hub.close(state.hub, state.settings, caller, args.client_key, State.now());
+    await* Work.settle(state);
+    switch result {
+      case (#ok) #Ok;
+      case (#err(text)) #Err(text);
+    };
+  };
+
+  /// As `ws_close`, for a client that has not closed its connection itself: where the configuration says so, it may come
+  /// back and go on.
+  public shared ({ caller }) func relay_lost(args : Types.CanisterWsCloseArguments) : async Types.CanisterWsResult {
+    let result = Hub.lost(state.hub, state.settings, caller, args.client_key, State.now());
     await* Work.settle(state);
     switch result {
       case (#ok) #Ok;
@@ -88,7 +103,7 @@ persistent actor class Relay(config : Types.Config) {
 
   /// The second argument exists to publish the application's message type; whatever comes there is skipped.
   public shared ({ caller }) func ws_message(args : Types.CanisterWsMessageArguments, _messageType : ?Any) : async Types.CanisterWsResult {
-    let client = switch (Hub.sender(hub, caller, args.msg.client_key)) {
+    let client = switch (Hub.sender(state.hub, caller, args.msg.client_key)) {
       case (#ok(client)) client;
       case (#err(text)) return #Err(text);
     };
@@ -104,7 +119,7 @@ persistent actor class Relay(config : Types.Config) {
         #nothing;
       };
     };
-    let { routes; refusal } = switch (Hub.accept(hub, state.settings, client, args.msg.sequence_num, message, State.now())) {
+    let { routes; refusal } = switch (Hub.accept(state.hub, state.settings, client, args.msg.sequence_num, message, State.now())) {
       case (#ok(accepted)) accepted;
       case (#err(text)) {
         await* Work.settle(state);
@@ -137,7 +152,7 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   public shared query ({ caller }) func ws_get_messages(args : Types.CanisterWsGetMessagesArguments) : async Types.CanisterWsGetMessagesResult {
-    switch (Hub.poll(hub, state.settings, caller, args.nonce, CertifiedData.getCertificate())) {
+    switch (Hub.poll(state.hub, state.settings, caller, args.nonce, CertifiedData.getCertificate())) {
       case (#ok(messages)) #Ok(messages);
       case (#err(text)) #Err(text);
     };
@@ -174,7 +189,7 @@ persistent actor class Relay(config : Types.Config) {
 
   public shared query ({ caller }) func clients() : async [Types.ClientKey] {
     if (not mayPush(caller)) throw Error.reject(Errors.onlyTargets("clients"));
-    Iter.toArray(Map.keys(hub.clients.all));
+    Iter.toArray(Map.keys(state.hub.clients.all));
   };
 
   // -- for gateways and admins ------------------------------------------------------------------------------------
@@ -190,7 +205,7 @@ persistent actor class Relay(config : Types.Config) {
     };
     switch (args.delivered) {
       case (?nonce) {
-        Hub.delivered(hub, caller, nonce);
+        Hub.delivered(state.hub, caller, nonce);
         State.certify(state);
       };
       case null {};
@@ -206,12 +221,13 @@ persistent actor class Relay(config : Types.Config) {
     let { inFlight; waiting } = Calls.counts(calls);
     {
       version;
-      clients = Nat64.fromNat(Clients.size(hub.clients));
+      clients = Nat64.fromNat(Clients.size(state.hub.clients));
       feeds = Feeds.states(feeds);
       rejections = Calls.rejections(calls);
-      gateways = Gateways.states(hub.gateways);
+      gateways = Gateways.states(state.hub.gateways);
       calls_in_flight = Nat64.fromNat(inFlight);
       calls_waiting = Nat64.fromNat(waiting);
+      resume = if (state.settings.resumeWindow == 0) null else ?Resume.state(state.hub.resume);
     };
   };
 
@@ -258,21 +274,24 @@ persistent actor class Relay(config : Types.Config) {
     startTimers<system>();
     // from here on the next one is certain, whatever becomes of this one
     await pause();
-    Hub.acknowledge(hub, state.settings, State.now());
+    Hub.acknowledge(state.hub, state.settings, State.now());
     await* resumeAll();
   };
 
   func pause() : async () {};
 
   func expire() : async () {
-    Hub.expire(hub, state.settings, State.now());
+    while (Hub.expire(state.hub, state.settings, State.now())) {
+      State.certify(state);
+      await pause();
+    };
     await* Work.settle(state);
   };
 
   /// Feeds with an interval are asked by a timer while there are clients.
   func startFeedTimers<system>() {
     stopFeedTimers();
-    if (Clients.size(hub.clients) == 0) return;
+    if (Clients.size(state.hub.clients) == 0) return;
     let ids = List.empty<Timer.TimerId>();
     for (feed in feeds.all.values()) {
       switch (feed.config.interval_ms) {
@@ -289,7 +308,7 @@ persistent actor class Relay(config : Types.Config) {
   };
 
   func tick(feed : Feeds.Feed) : async* () {
-    if (Clients.size(hub.clients) == 0) return stopFeedTimers();
+    if (Clients.size(state.hub.clients) == 0) return stopFeedTimers();
     if (not feed.isBusy) ignore await* Pulls.pull(state, feed);
   };
 
@@ -314,14 +333,14 @@ persistent actor class Relay(config : Types.Config) {
 
   func mayPush(caller : Principal) : Bool = Settings.isTarget(state.settings, caller) or isAdmin(caller);
 
-  func isTrusted(caller : Principal) : Bool = isAdmin(caller) or Hub.isActiveGateway(hub, state.settings, caller);
+  func isTrusted(caller : Principal) : Bool = isAdmin(caller) or Hub.isActiveGateway(state.hub, state.settings, caller);
 
   // -- start: after installation and after every upgrade ---------------------------------------------------------
 
   func configure<system>() {
     Feeds.configure(feeds, state.settings.config.feeds);
     Calls.forgetIdle(calls, func p = Settings.isTarget(state.settings, p));
-    Hub.removeDisallowed(hub, state.settings, State.now());
+    Hub.configure(state.hub, state.settings, State.now());
     startTimers<system>();
     startFeedTimers<system>();
   };

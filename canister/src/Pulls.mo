@@ -1,6 +1,5 @@
 /// Fetches the items of feeds and sends them to clients.
 
-import Array "mo:core/Array";
 import InternetComputer "mo:core/InternetComputer";
 import Principal "mo:core/Principal";
 import Calls "Calls";
@@ -187,34 +186,32 @@ module {
         // meanwhile the last client may have gone and a first one come, or the configuration may have changed
         if (feed.isSeeking) return true;
         if (not Feeds.isConfigured(state.feeds, feed)) return false;
-        let clients = receivers(state, item);
+        let to = receivers(state, item);
         let size = item.content.size();
-        switch (Hub.refusal(state.hub, clients, size, State.now())) {
+        switch (Hub.refusal(state.hub, to.clients, size, State.now())) {
           case null {
-            Hub.sendAll(state.hub, state.settings, clients, item.content, State.now());
+            Hub.sendAll(state.hub, state.settings, to, item.content, State.now());
             Feeds.keep(feed, item);
             feed.items += 1;
           };
-          case (?#tooLarge) problem("item " # debug_show (feed.cursor + feed.ahead) # " was left out: its " # debug_show (size) # " bytes are too many for " # debug_show (clients.size()) # " clients");
+          case (?#tooLarge) problem("item " # debug_show (feed.cursor + feed.ahead) # " was left out: its " # debug_show (size) # " bytes are too many for " # debug_show (to.clients.size()) # " clients");
           case (?#full) {
             State.certify(state);
             return false;
           };
         };
         if (isIndexed) feed.cursor += 1 else feed.ahead += 1;
-        queued += clients.size() + 1;
-        bytes += size * clients.size();
+        queued += to.clients.size() + 1;
+        bytes += size * to.clients.size();
       };
     };
     State.certify(state);
     true;
   };
 
-  func receivers(state : State.State, item : Candid.Item) : [Clients.Client] {
-    switch (item.recipient) {
-      case (#everybody) Clients.toArray(state.hub.clients);
-      case (#client(principal)) Array.fromIter(Clients.ofPrincipal(state.hub.clients, principal));
-    };
+  func receivers(state : State.State, item : Candid.Item) : Hub.Receivers = switch (item.recipient) {
+    case (#everybody) Hub.everybody(state.hub, state.settings, State.now());
+    case (#client(principal)) Hub.allOf(state.hub, state.settings, principal, State.now());
   };
 
   func pause() : async () {};

@@ -1,6 +1,5 @@
 /// What targets send of their own accord: messages to one client, to some, or to all, and the closing of connections.
 
-import Iter "mo:core/Iter";
 import List "mo:core/List";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
@@ -9,6 +8,7 @@ import Candid "Candid";
 import Clients "Clients";
 import Errors "Errors";
 import Hub "Hub";
+import Resume "Resume";
 import State "State";
 import Types "Types";
 
@@ -19,7 +19,7 @@ module {
   /// To all connections of a client, or the one with this nonce. O(size + log n).
   public func send(state : State.State, client : Principal, message : Blob, nonce : ?Nat64) : Types.PushResult {
     switch (connections(state, client, nonce)) {
-      case (#ok(found)) deliver(state, found, message);
+      case (#ok(to)) deliver(state, to, message);
       case (#err(text)) #Err(text);
     };
   };
@@ -28,57 +28,61 @@ module {
   /// twice. O(clients * (size + log n)).
   public func sendMany(state : State.State, clients : [Principal], message : Blob) : Types.PushResult {
     if (clients.size() > maxRecipients) return #Err(Errors.tooManyRecipients(clients.size(), maxRecipients));
-    let found = List.empty<Clients.Client>();
+    let open = List.empty<Clients.Client>();
+    let lost = List.empty<Resume.Box>();
     for (client in Set.values(Set.fromIter(clients.values(), Principal.compare))) {
-      for (connection in Clients.ofPrincipal(state.hub.clients, client)) List.add(found, connection);
+      let to = Hub.allOf(state.hub, state.settings, client, State.now());
+      for (connection in to.clients.values()) List.add(open, connection);
+      for (box in to.lost.values()) List.add(lost, box);
     };
-    deliver(state, List.toArray(found), message);
+    deliver(state, { clients = List.toArray(open); lost = List.toArray(lost); isOwn = false }, message);
   };
 
   /// To everybody. O(n * size).
-  public func broadcast(state : State.State, message : Blob) : Types.PushResult = deliver(state, Clients.toArray(state.hub.clients), message);
+  public func broadcast(state : State.State, message : Blob) : Types.PushResult = deliver(state, Hub.everybody(state.hub, state.settings, State.now()), message);
 
-  /// Closes all connections of a client, or the one with this nonce. O(log n) each.
+  /// Closes all connections of a client, or the one with this nonce, and forgets those that were lost. O(log n) each.
   public func close(state : State.State, client : Principal, nonce : ?Nat64) : Types.PushResult {
     switch (connections(state, client, nonce)) {
       case (#err(text)) #Err(text);
-      case (#ok(found)) {
-        for (connection in found.values()) Hub.remove(state.hub, state.settings, connection, ?#ClosedByApplication, State.now());
-        #Ok(Nat64.fromNat(found.size()));
+      case (#ok({ clients; lost })) {
+        for (connection in clients.values()) Hub.remove(state.hub, state.settings, connection, ?#ClosedByApplication, State.now());
+        Hub.forgetLost(state.hub, lost);
+        #Ok(Nat64.fromNat(clients.size() + lost.size()));
       };
     };
   };
 
-  func connections(state : State.State, client : Principal, nonce : ?Nat64) : { #ok : [Clients.Client]; #err : Text } {
+  func connections(state : State.State, client : Principal, nonce : ?Nat64) : { #ok : Hub.Receivers; #err : Text } {
     switch nonce {
       case (?client_nonce) {
         let key = { client_principal = client; client_nonce };
-        switch (Clients.find(state.hub.clients, key)) {
-          case (?connection) #ok([connection]);
+        switch (Hub.connection(state.hub, state.settings, key, State.now())) {
+          case (?to) #ok(to);
           case null #err(Errors.keyNotConnected(key));
         };
       };
       case null {
-        let found = Iter.toArray(Clients.ofPrincipal(state.hub.clients, client));
-        if (found.size() == 0) #err(Errors.principalNotConnected(client)) else #ok(found);
+        let to = Hub.allOf(state.hub, state.settings, client, State.now());
+        if (to.clients.size() + to.lost.size() == 0) #err(Errors.principalNotConnected(client)) else #ok(to);
       };
     };
   };
 
   /// For all of them or for none.
-  func deliver(state : State.State, clients : [Clients.Client], message : Blob) : Types.PushResult {
+  func deliver(state : State.State, to : Hub.Receivers, message : Blob) : Types.PushResult {
     switch (Candid.check(message)) {
       case (#err(reason)) return #Err(Errors.unreadablePush(reason));
       case (#ok(0)) return #Err(Errors.emptyPush());
       case (#ok(_)) {};
     };
     let now = State.now();
-    switch (Hub.refusal(state.hub, clients, message.size(), now)) {
-      case (?#tooLarge) return #Err(Errors.tooLargeForAll(message.size(), clients.size()));
+    switch (Hub.refusal(state.hub, to.clients, message.size(), now)) {
+      case (?#tooLarge) return #Err(Errors.tooLargeForAll(message.size(), to.clients.size()));
       case (?#full) return #Err(Errors.queueFull());
       case null {};
     };
-    Hub.sendAll(state.hub, state.settings, clients, message, now);
-    #Ok(Nat64.fromNat(clients.size()));
+    Hub.sendAll(state.hub, state.settings, to, message, now);
+    #Ok(Nat64.fromNat(to.clients.size() + to.lost.size()));
   };
 };

@@ -2,7 +2,6 @@
 
 import Candid "Candid";
 import Calls "Calls";
-import Clients "Clients";
 import Hub "Hub";
 import State "State";
 import Types "Types";
@@ -49,22 +48,20 @@ module {
   };
 
   func sender(state : State.State, call : Calls.Call, message : Blob) {
-    switch (Clients.find(state.hub.clients, call.client)) {
+    switch (Hub.connection(state.hub, state.settings, call.client, State.now())) {
       case null {}; // has gone meanwhile
-      case (?client) if (not Hub.sendOrClose(state.hub, state.settings, client, message, State.now())) noteFull(state, call);
+      case (?to) if (not Hub.sendOrClose(state.hub, state.settings, to, message, State.now())) noteFull(state, call);
     };
     State.certify(state);
   };
 
   func everybody(state : State.State, call : Calls.Call, message : Blob) {
     let now = State.now();
-    let clients = Clients.toArray(state.hub.clients);
-    switch (Hub.refusal(state.hub, clients, message.size(), now)) {
-      case null Hub.sendAll(state.hub, state.settings, clients, message, now);
+    let to = Hub.everybody(state.hub, state.settings, now);
+    switch (Hub.refusal(state.hub, to.clients, message.size(), now)) {
+      case null Hub.sendAll(state.hub, state.settings, to, message, now);
       case (?#tooLarge) Calls.reject(state.calls, call, { code = "TOO_LARGE"; text = "The reply was not sent: it is too large for all clients together" }, now);
-      case (?#full) for (client in clients.values()) {
-        if (not Hub.sendOrClose(state.hub, state.settings, client, message, now)) noteFull(state, call);
-      };
+      case (?#full) if (not Hub.sendOrClose(state.hub, state.settings, to, message, now)) noteFull(state, call);
     };
     State.certify(state);
   };

@@ -30,6 +30,8 @@ module {
     maxMessages : Nat;
     // calls of one target open at a time
     maxCallsInFlight : Nat;
+    // nanoseconds for which a lost connection waits for its client; 0: it does not
+    resumeWindow : Nat64;
   };
 
   /// The version of `Types.Config` and of the relay's own methods. It goes up when an older gateway or canister could
@@ -54,6 +56,8 @@ module {
   let minMs : Nat64 = 50;
   let minIntervalMs : Nat64 = 100;
   let maxMs : Nat64 = 86_400_000;
+  let minResumeMs : Nat64 = 1_000;
+  let maxResumeMs : Nat64 = 3_600_000;
 
   /// The settings, or everything that is wrong with the configuration in one text. O(size of configuration).
   public func check(config : Types.Config) : { #ok : Settings; #err : Text } {
@@ -150,6 +154,17 @@ module {
     let maxCallsInFlight = switch (config.max_calls_in_flight) { case (?n) n; case null defaultMaxCallsInFlight };
     if (maxCallsInFlight == 0 or maxCallsInFlight > 200) problem("max_calls_in_flight: must be between 1 and 200");
 
+    let resumeMs = switch (config.resume_ms) { case (?ms) ms; case null 0 : Nat64 };
+    if (resumeMs != 0 and (resumeMs < minResumeMs or resumeMs > maxResumeMs)) problem("resume_ms: must be 0, or between " # Nat64.toText(minResumeMs) # " and " # Nat64.toText(maxResumeMs));
+    switch (config.resume_tag) {
+      case (?tag) {
+        if (tag == "") problem("an empty resume_tag");
+        if (tag.size() > maxNameSize) problem("resume_tag of more than " # Nat.toText(maxNameSize) # " characters");
+        if (resumeMs == 0) problem("resume_tag without resume_ms");
+      };
+      case null {};
+    };
+
     if (problems != "") return #err(problems);
     #ok({
       config;
@@ -162,6 +177,7 @@ module {
       keepAliveTimeout = keepAliveMs * 1_000_000;
       maxMessages = Nat64.toNat(maxMessages);
       maxCallsInFlight = Nat64.toNat(maxCallsInFlight);
+      resumeWindow = resumeMs * 1_000_000;
     });
   };
 

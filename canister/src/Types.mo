@@ -66,8 +66,10 @@ module {
   public type Hook = { target : Principal; open : ?Text; close : ?Text };
 
   /// What a relay canister does; given at installation, at an upgrade, and to `relay_configure`. `pushers` may push
-  /// though nothing else names them. With `gateways`, clients can come through these only. `interface` is the version
-  /// of this type and of the relay's methods that the writer of the configuration knows.
+  /// though nothing else names them. With `gateways`, clients can come through these only. With `resume_ms`, a client
+  /// that comes back so soon after its connection was lost gets what it has missed; with `resume_tag` too, each client is
+  /// told at its beginning, and before messages of a lost connection, whether it goes on with one: `variant { <tag> : bool }`.
+  /// `interface` is the version of this type and of the relay's methods that the writer of the configuration knows.
   public type Config = {
     calls : [Call];
     feeds : [Feed];
@@ -79,6 +81,8 @@ module {
     keep_alive_timeout_ms : ?Nat64;
     max_messages : ?Nat64;
     max_calls_in_flight : ?Nat64;
+    resume_ms : ?Nat64;
+    resume_tag : ?Text;
     interface : ?Nat32;
   };
 
@@ -112,6 +116,18 @@ module {
     bytes : Nat64;
   };
 
+  /// What is kept for clients that may come back: `waiting` lost connections, and `messages` of these and of open ones that
+  /// have not been acknowledged. Since the installation, so many lost connections were gone on with, have waited in vain,
+  /// and were given up because more was to be kept than may be.
+  public type ResumeState = {
+    waiting : Nat64;
+    messages : Nat64;
+    bytes : Nat64;
+    resumed : Nat64;
+    expired : Nat64;
+    overflowed : Nat64;
+  };
+
   public type Status = {
     version : Text;
     clients : Nat64;
@@ -120,6 +136,7 @@ module {
     gateways : [GatewayState];
     calls_in_flight : Nat64;
     calls_waiting : Nat64;
+    resume : ?ResumeState;
   };
 
   /// `delivered`: every message of the asking gateway with a nonce below it has been polled and may be dropped.

@@ -30,6 +30,8 @@ let config : Types.Config = {
   keep_alive_timeout_ms = null;
   max_messages = null;
   max_calls_in_flight = null;
+  resume_ms = null;
+  resume_tag = null;
 };
 
 func settingsOf(config : Types.Config) : Settings.Settings = switch (Settings.check(config)) {
@@ -90,6 +92,10 @@ for (
     ("an anonymous pusher", { config with pushers = ?[Check.anonymous()] }, "pushers: the anonymous principal"),
     ("an anonymous target", { config with calls = [{ call with target = Check.anonymous() }] }, "a target is the anonymous principal"),
     ("an anonymous gateway", { config with gateways = ?[Check.anonymous()] }, "gateways: the anonymous principal"),
+    ("a short memory", { config with resume_ms = ?(999 : Nat64) }, "resume_ms: must be 0, or between 1000 and 3600000"),
+    ("a long memory", { config with resume_ms = ?(3_600_001 : Nat64) }, "resume_ms: must be 0, or between"),
+    ("an empty resume tag", { config with resume_ms = ?(1_000 : Nat64); resume_tag = ?"" }, "an empty resume_tag"),
+    ("a resume tag for nothing", { config with resume_tag = ?"R" }, "resume_tag without resume_ms"),
     ("a later version", { config with interface = ?(2 : Nat32) }, "interface: the configuration is of version 2, this relay canister knows version 1"),
   ].values()
 ) Check.refused(name, Settings.check(config), want);
@@ -126,7 +132,7 @@ func queueOf(hub : Hub.Hub, gateway : Principal) : Queue.Queue = switch (Gateway
   };
 };
 
-func sendAll(hub : Hub.Hub, content : Blob, now : Nat64) = Hub.sendAll(hub, settings, Clients.toArray(hub.clients), content, now);
+func sendAll(hub : Hub.Hub, content : Blob, now : Nat64) = Hub.sendAll(hub, settings, Hub.everybody(hub, settings, now), content, now);
 
 func hasRoom(hub : Hub.Hub, size : Nat, now : Nat64) : Bool = Hub.refusal(hub, Clients.toArray(hub.clients), size, now) == null;
 
@@ -196,7 +202,7 @@ do {
   // acknowledgements need no room: a client that gets none closes
   Hub.acknowledge(hub, settings, 9 * second);
   Check.nat("messages", queue.items.size, messages + 1);
-  Hub.expire(hub, settings, 10 * second);
+  ignore Hub.expire(hub, settings, 10 * second);
   Check.nat("clients", Clients.size(hub.clients), 2);
   // after 10 seconds the oldest may go, as many as need be
   Check.isTrue("room again", hasRoom(hub, large.size(), 12 * second));
@@ -246,8 +252,9 @@ do {
   switch (Clients.find(hub.clients, { client_principal = Check.principal(0); client_nonce = 1 })) {
     case null Check.isTrue("client found", false);
     case (?client) {
-      Check.isTrue("nobody is closed where there is room", Hub.sendOrClose(hub, settings, client, "\07", second));
-      Check.isTrue("a reply without room", not Hub.sendOrClose(hub, settings, client, Blob.fromArray(Array.repeat<Nat8>(7, 1_000_000)), second));
+      let to = { clients = [client]; lost = []; isOwn = true };
+      Check.isTrue("nobody is closed where there is room", Hub.sendOrClose(hub, settings, to, "\07", second));
+      Check.isTrue("a reply without room", not Hub.sendOrClose(hub, settings, to, Blob.fromArray(Array.repeat<Nat8>(7, 1_000_000)), second));
       Check.nat("closes the client", Clients.size(hub.clients), 5);
     };
   };
@@ -262,7 +269,7 @@ do {
   Check.isTrue("too large for all together", Hub.refusal(hub, Clients.toArray(hub.clients), 4_000_000, 12 * second) == ?#tooLarge);
   // a queue that goes gives its bytes back
   for (client in Clients.toArray(hub.clients).values()) ignore Hub.close(hub, settings, client.gateway.principal, client.key, 13 * second);
-  Hub.expire(hub, settings, 1_000 * second);
+  ignore Hub.expire(hub, settings, 1_000 * second);
   Check.nat("nothing is left", hub.gateways.total.bytes, others);
 };
 
@@ -306,9 +313,9 @@ do {
     case (#ok) {};
     case (#err(e)) Check.text("close", e, "");
   };
-  Hub.expire(hub, settings, 301 * second);
+  ignore Hub.expire(hub, settings, 301 * second);
   Check.nat("still there after the interval", poll(hub, gateway, 0), 1);
-  Hub.expire(hub, settings, 302 * second);
+  ignore Hub.expire(hub, settings, 302 * second);
   Check.nat("gone", poll(hub, gateway, 0), 0);
   Check.isTrue("nothing is certified", Hub.commit(hub) == CertTree.certifiedData(CertTree.empty()));
   Check.text("open again", open(hub, 1, 2, gateway, 400 * second), "");

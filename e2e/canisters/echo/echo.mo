@@ -3,6 +3,8 @@
 
 import CertifiedData "mo:core/CertifiedData";
 import Iter "mo:core/Iter";
+import List "mo:core/List";
+import Nat "mo:core/Nat";
 import Nat64 "mo:core/Nat64";
 import Principal "mo:core/Principal";
 import Runtime "mo:core/Runtime";
@@ -30,6 +32,8 @@ persistent actor Echo {
       keep_alive_timeout_ms = null;
       max_messages = null;
       max_calls_in_flight = null;
+      resume_ms = null;
+      resume_tag = null;
       interface = null;
     })
   ) {
@@ -44,6 +48,31 @@ persistent actor Echo {
 
   /// Makes a method trap from now on, or none.
   public func setBroken(method : ?Method) : async () { broken := method };
+
+  public type Note = { connection : Nat64; number : Nat };
+  public type Entry = { what : Text; client : ?Principal; connection : Nat64; number : Nat };
+
+  transient var isWriting = false;
+  transient let entries = List.empty<Entry>();
+
+  /// From now on notes are written down, as by the diary, and those that only tell are not sent back.
+  public func writeDown() : async () { isWriting := true };
+
+  /// What is written down.
+  public query func entriesFrom(from : Nat) : async [Entry] {
+    let size = List.size(entries);
+    List.sliceToArray(entries, Nat.min(from, size), Nat.min(from + 5_000, size));
+  };
+
+  /// Writes a note down; whether that is all.
+  func isTold(client : Principal, message : Blob) : Bool {
+    if (not isWriting) return false;
+    switch (from_candid (message) : ?{ #Note : Note; #Tell : Note; #Noted : Note }) {
+      case (?#Tell(note)) { List.add(entries, { note with what = "tell"; client = ?client }); true };
+      case (?#Note(note)) { List.add(entries, { note with what = "note"; client = ?client }); false };
+      case (_) false;
+    };
+  };
 
   func check(method : Method) = if (broken == ?method) Runtime.trap("broken on purpose");
 
@@ -79,7 +108,9 @@ persistent actor Echo {
       case (#err(text)) #Err(text);
       case (#ok({ refusal = ?text })) #Err(text);
       case (#ok({ routes })) {
-        for ({ argument } in routes.values()) Hub.send(hub, settings, client, argument, false, now());
+        for ({ argument } in routes.values()) {
+          if (not isTold(caller, argument)) Hub.send(hub, settings, client, argument, false, now());
+        };
         #Ok;
       };
     };
@@ -117,7 +148,7 @@ persistent actor Echo {
   };
 
   func expire() : async () {
-    Hub.expire(hub, settings, now());
+    ignore Hub.expire(hub, settings, now());
     certify();
   };
 

@@ -234,7 +234,7 @@ def serve(kind):
             "config.toml, and that adapter in a [[route]]. docs/adapters.md says more."
         )
     _log_to_the_relay()
-    for name in (signal.SIGINT, signal.SIGTERM):  # are for the relay, which still needs this process when they come
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # are for the relay, which still needs this process when they come
         signal.signal(name, signal.SIG_IGN)
     sys.exit(asyncio.run(_serve(kind)))
 
