@@ -68,13 +68,17 @@ $(NPM_PAGE): package.json package-lock.json
 
 test: test-go test-canister test-e2e ## everything: Go, canister, end to end
 
+# Those that need the machine for themselves run one after the other: load, faults, everything at once.
+ALONE := /e2e/|/internal/bench$$
+
 # Under the race detector the soak is a small one, so it runs again without.
 test-go: $(NPM_ALL)
 	@$(if $(RACE),,echo "LEFT OUT: the race detector and 64-bit canisters, because there is no C compiler";)
 	@test -x node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp || echo "LEFT OUT: the icp tool, which npm has for Linux on x64 only"
 	@command -v haproxy >/dev/null || echo "LEFT OUT: three gateways behind HAProxy, which is not installed (apt-get install haproxy)"
 	$(GO) vet ./...
-	$(GO) test $(RACE) ./...
+	$(GO) test $(RACE) $$($(GO) list ./... | grep -vE '$(ALONE)')
+	$(GO) test $(RACE) -p 1 $$($(GO) list ./... | grep -E '$(ALONE)')
 	$(if $(RACE),$(GO) test -run '^TestSoak$$' ./e2e/soak)
 	$(if $(RACE),$(GO) test -tags wasm64 ./localnet/... ./canister/...)
 
