@@ -95,11 +95,17 @@ test("going on after a broken socket", async (t) => {
   const second = await another(t, relay);
   const ben = await open(t, relay);
   let letters = 0;
-  /** Sends ann so many letters, and waits until the relay canister has them: ben gets one after them. */
+  let marks = 0;
+  /** Waits until the relay canister has all letters: ben gets one after them. */
+  const relayed = async () => {
+    const mark = `mark ${++marks}`;
+    await relay.write(ben, mark);
+    await has(ben, mark);
+  };
+  /** Sends ann so many letters, and waits until the relay canister has them. */
   const write = async (ann, count) => {
     for (let i = 0; i < count; i++) await relay.write(ann, `${++letters}`);
-    await relay.write(ben, `after ${letters}`);
-    await has(ben, `after ${letters}`);
+    await relayed();
   };
   const client = async (gateway) => {
     letters = 0;
@@ -157,6 +163,7 @@ test("going on after a broken socket", async (t) => {
     cable.loseClient();
     await broken(ann);
     for (; letters < 5; letters++) await relay.write(ann, `${letters + 1}`); // into the dead socket
+    await relayed();
     const back = await again(t, relay, ann);
     await write(ann, 1);
     await has(back, "6");
@@ -189,7 +196,7 @@ test("going on after a broken socket", async (t) => {
     await broken(ann);
     await lost(ann);
     await relay.write(ann, "nobody gets this");
-    await write(ben, 1);
+    await relayed();
     const back = await again(t, relay, ann);
     letters = 9;
     await write(ann, 1);
