@@ -14,20 +14,21 @@
 // and of a canister's message:
 //
 //	poller.go    one loop per canister with clients: when to poll
-//	ahead.go     the next batch, fetched while one is delivered
+//	stream.go    the batches that follow, asked for while one is delivered
 //	reset.go     has the canister forgotten everything?
 //	rejection.go does it take polls at all?
 //	hub.go       that canister's sessions: whose message it is
 //	reroute.go   other routes while clients are connected
 //	verify.go    certificate, witness and content agree
 //	outbound.go  the client's bounded queue and its writer
+//	socket.go    the socket, written to without waiting
 //	frame.go     frames, whose memory is used again
 //
 // Goroutines. A Gateway owns them all and Stop waits for them: one reader per
 // session (session.run, which owns the session), another in its place for the
-// first frame, one writer per session while there is something to write, one
-// call per message under way, and per canister with open sessions one poller, at
-// most one fetch ahead of it, and at most one watcher.
+// first frame, one writer per session while its socket takes no more, one call
+// per message under way, and per canister with open sessions one poller, at most
+// one stream of polls ahead of it, and at most one watcher.
 //
 // What is turned away has a cause (refusal.go) and is counted (counters.go);
 // metrics.go shows the counters.

@@ -242,6 +242,7 @@ func (g *Gateway) start(conn *websocket.Conn, place *place, from caller) {
 	g.running.Add(1)
 	g.mu.Unlock()
 
+	s.out.push(g.handshake) // here, because writing would make the stack of run's goroutine larger for as long as it waits
 	go func() {
 		defer g.running.Done()
 		defer close(s.ended)

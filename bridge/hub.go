@@ -27,7 +27,7 @@ type hub struct {
 
 	poller   sync.Mutex // held by the poller: one ends, watcher included, before the next begins
 	queue    position   // how far the canister's queue was read; guarded by poller
-	ahead    *ahead     // what is fetched already, nil for nothing; guarded by poller
+	stream   *stream    // asks for what follows, nil for none; guarded by poller
 	rejected rejection  // of polls, by the network or the canister; guarded by poller
 }
 

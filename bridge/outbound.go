@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"crypto/tls"
 	"errors"
 	"sync"
 	"time"
@@ -10,9 +9,11 @@ import (
 )
 
 // outbound is a client's bounded queue of frames and the only writer of its
-// socket. A writer goroutine exists only while there is something to write.
+// socket. Whoever queues something writes it as far as the socket takes it at
+// once; a writer goroutine exists only while there is something to wait for.
 type outbound struct {
 	conn         *websocket.Conn
+	socket       *socket // under conn; nil: every write may wait
 	writeTimeout time.Duration
 	maxFrames    int
 	maxBytes     int
@@ -22,8 +23,10 @@ type outbound struct {
 	frames  []*frame     // waiting, in order
 	bytes   int          // their sum
 	ping    bool         // a ping is due
+	pong    *string      // the answer to the last ping is due
 	pinger  *time.Timer  // makes the next ping due
 	end     *CloseReason // set once: nothing is queued after it
+	told    bool         // the close frame was taken
 	held    *time.Timer  // ends the time for which frames are held back
 	writing bool         // a writer goroutine runs
 	writer  sync.WaitGroup
@@ -40,9 +43,7 @@ func (o *outbound) hold(d time.Duration) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.held = nil
-		if len(o.frames) > 0 && o.end == nil {
-			o.startWriter()
-		}
+		o.advance()
 	})
 }
 
@@ -59,9 +60,7 @@ func (o *outbound) push(f *frame) bool {
 	}
 	o.frames = append(o.frames, f)
 	o.bytes += len(f.bytes)
-	if o.held == nil {
-		o.startWriter()
-	}
+	o.advance()
 	return true
 }
 
@@ -81,10 +80,26 @@ func (o *outbound) pingEvery(interval time.Duration) {
 		defer o.mu.Unlock()
 		if o.end == nil && o.pinger != nil {
 			o.ping = true
-			o.startWriter()
+			o.advance()
 			o.pinger.Reset(interval)
 		}
 	})
+}
+
+// answerPing queues a pong. Of several that wait only the last is sent, as RFC
+// 6455, section 5.5.3, allows. The writer sends it, because whoever reads a
+// socket for hours should have a small stack.
+func (o *outbound) answerPing(data string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.end != nil {
+		return
+	}
+	o.pong = &data
+	if !o.writing {
+		o.writing = true
+		o.writer.Go(o.write)
+	}
 }
 
 // expectReadWithin moves the reader's deadline, unless a close frame has set
@@ -112,7 +127,7 @@ func (o *outbound) close(reason CloseReason, dropWaiting bool) bool {
 	o.end = &reason
 	o.stopHolding()
 	_ = o.conn.SetReadDeadline(time.Now().Add(closeFlush + closeLinger))
-	o.startWriter()
+	o.advance()
 	return true
 }
 
@@ -150,12 +165,24 @@ func (o *outbound) stop() {
 	o.writer.Wait()
 }
 
-// startWriter must be called with mu held.
-func (o *outbound) startWriter() {
-	if !o.writing {
-		o.writing = true
-		o.writer.Go(o.write)
+// advance writes what waits until the socket is full, and has a writer do the
+// rest. It must be called with mu held.
+func (o *outbound) advance() {
+	if o.writing {
+		return
 	}
+	o.writing = true
+	for o.socket != nil && !o.socket.behind() {
+		next, kind := o.takeNext()
+		if kind == nothing {
+			return
+		}
+		if err := o.send(next, kind); err != nil {
+			sever(o.conn)
+			return
+		}
+	}
+	o.writer.Go(o.write)
 }
 
 const (
@@ -170,21 +197,13 @@ const (
 // session's reader notices.
 func (o *outbound) write() {
 	for {
-		next, kind := o.take()
-		deadline := time.Now().Add(o.writeTimeout)
-		var err error
-		switch kind {
-		case nothing:
-			return
-		case websocket.BinaryMessage:
-			if err = o.conn.SetWriteDeadline(deadline); err == nil {
-				err = o.conn.WriteMessage(websocket.BinaryMessage, next.bytes)
+		err := o.flushSocket()
+		if err == nil {
+			next, kind := o.take()
+			if kind == nothing {
+				return
 			}
-			if err == nil {
-				next.release()
-			}
-		default:
-			err = o.conn.WriteControl(kind, next.bytes, deadline)
+			err = o.send(next, kind)
 		}
 		if err != nil {
 			if isTimeout(err) {
@@ -193,11 +212,30 @@ func (o *outbound) write() {
 			sever(o.conn)
 			return
 		}
-		if kind == websocket.CloseMessage {
-			_ = o.conn.SetReadDeadline(time.Now().Add(closeLinger))
-			return
-		}
 	}
+}
+
+func (o *outbound) flushSocket() error {
+	if o.socket == nil {
+		return nil
+	}
+	return o.socket.flush(time.Now().Add(o.writeTimeout))
+}
+
+// send writes what take has returned.
+func (o *outbound) send(next *frame, kind int) error {
+	deadline := time.Now().Add(o.writeTimeout)
+	if kind != websocket.BinaryMessage {
+		return o.conn.WriteControl(kind, next.bytes, deadline)
+	}
+	if err := o.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	if err := o.conn.WriteMessage(websocket.BinaryMessage, next.bytes); err != nil {
+		return err
+	}
+	next.release()
+	return nil
 }
 
 func isTimeout(err error) bool {
@@ -211,16 +249,25 @@ var noFrame = frame{shared: true}
 // nothing is the kind of frame that take returns when the queue is empty.
 const nothing = -1
 
-// take removes what is to be written next: a ping that is due, the oldest
-// frame, and last of all the close frame. When there is nothing, the writer
-// has ended.
+// take removes what is to be written next: a ping or pong that is due, the
+// oldest frame, and last of all the close frame. When there is nothing, nobody
+// is writing any more.
 func (o *outbound) take() (next *frame, kind int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.takeNext()
+}
+
+// takeNext must be called with mu held.
+func (o *outbound) takeNext() (next *frame, kind int) {
 	switch {
 	case o.ping:
 		o.ping = false
 		return &noFrame, websocket.PingMessage
+	case o.pong != nil:
+		next = &frame{bytes: []byte(*o.pong), shared: true}
+		o.pong = nil
+		return next, websocket.PongMessage
 	case len(o.frames) > 0 && o.held == nil:
 		next = o.frames[0]
 		o.frames[0] = nil
@@ -229,8 +276,11 @@ func (o *outbound) take() (next *frame, kind int) {
 		}
 		o.bytes -= len(next.bytes)
 		return next, websocket.BinaryMessage
-	case o.end != nil:
-		return &frame{bytes: o.end.frame(), shared: true}, websocket.CloseMessage // writing stays true: it is the last
+	case o.end != nil && !o.told:
+		o.told = true
+		return &frame{bytes: o.end.frame(), shared: true}, websocket.CloseMessage
+	case o.told:
+		_ = o.conn.SetReadDeadline(time.Now().Add(closeLinger))
 	}
 	o.writing = false
 	return &noFrame, nothing
@@ -238,13 +288,4 @@ func (o *outbound) take() (next *frame, kind int) {
 
 // sever closes a socket without a farewell: that of TLS would wait for a client
 // that does not read.
-func sever(socket *websocket.Conn) {
-	conn := socket.NetConn()
-	if metered, ok := conn.(*meteredConn); ok {
-		conn = metered.Conn
-	}
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	_ = conn.Close()
-}
+func sever(conn *websocket.Conn) { _ = transport(conn).Close() }

@@ -23,12 +23,13 @@ func (h *hub) poll(ctx context.Context) {
 	route := h.route.Load()
 	stopWatching := h.startWatching(ctx, route)
 	defer func() { stopWatching() }()
-	defer h.dropAhead()
+	defer h.dropStream()
 	h.doubted.Store(true) // much can have happened since the last poller
 	h.rejected = rejection{}
 
 	var (
 		pacing = h.gateway.polling
+		more   bool          // messages are known to wait
 		pause  time.Duration // until the next poll, unless woken
 		errs   int           // in a row
 		next   time.Time     // when to poll after an error
@@ -39,27 +40,32 @@ func (h *hub) poll(ctx context.Context) {
 	for !h.idle() {
 		if now := h.route.Load(); now != route {
 			stopWatching()
+			h.dropStream()
 			route, stopWatching = now, h.startWatching(ctx, now)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-h.woken:
-			if errs > 0 {
-				// After an error only time helps, or a canister that has answered
-				// something. Who answers calls but no polls is not asked for each call.
-				if h.reached.Swap(false) && soon.Before(next) {
-					timer.Reset(time.Until(soon))
+		if !more {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.woken:
+				if errs > 0 {
+					// After an error only time helps, or a canister that has answered
+					// something. Who answers calls but no polls is not asked for each call.
+					if h.reached.Swap(false) && soon.Before(next) {
+						timer.Reset(time.Until(soon))
+					}
+					continue
 				}
-				continue
+			case <-timer.C:
 			}
-		case <-timer.C:
-		}
-		if h.idle() {
-			return
+			if h.idle() {
+				return
+			}
 		}
 
-		n, more, err := h.pollOnce(ctx)
+		var n int
+		var err error
+		n, more, err = h.pollOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -139,57 +145,79 @@ func (h *hub) startWatching(ctx context.Context, route *Route) (stop func()) {
 // messages in it and whether more are waiting.
 func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 	if h.doubted.Load() {
+		h.dropStream()
 		if settled, err := h.settle(ctx); err != nil || !settled {
 			return 0, false, err
 		}
 	}
-	batch, err := h.next(ctx, h.queue.next)
+	from := h.queue.next
+	batch, err := h.nextBatch(ctx, from)
 	if err != nil {
+		h.dropStream()
 		return 0, false, err
 	}
 	if len(batch.Messages) == 0 {
 		h.doubtWhenQuiet()
 		return 0, false, nil
 	}
-	if !h.queue.isSure() && h.missesGreeting(batch) {
+	if following, more := following(batch); more && h.stream == nil {
+		h.startStream(ctx, following)
+	}
+	checked, err := h.check(batch, from)
+	if err != nil {
+		h.dropStream()
+		return 0, false, err
+	}
+	if !h.queue.isSure() && h.missesGreeting(checked) {
 		h.doubted.Store(true)
 		return 0, true, nil
 	}
-	if !batch.EndOfQueue {
-		h.fetchAhead(ctx, mustNonce(batch.Messages[len(batch.Messages)-1].Key)+1)
-	}
-	h.deliver(batch)
-	h.queue.advance(batch)
+	h.deliver(checked)
+	h.queue.advance(checked)
 	return len(batch.Messages), !batch.EndOfQueue, nil
 }
 
-// fetch polls, and makes the checks that every client will make. A batch that
-// fails them is an error.
+// fetch asks for a batch and checks it.
 func (h *hub) fetch(ctx context.Context, from uint64) (*checkedBatch, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.PollTimeout)
+	batch, err := h.ask(ctx, from)
+	if err != nil || len(batch.Messages) == 0 {
+		return &checkedBatch{Batch: batch}, err
+	}
+	return h.check(batch, from)
+}
+
+// ask polls.
+func (h *hub) ask(ctx context.Context, from uint64) (Batch, error) {
+	limited, cancel := context.WithTimeout(ctx, h.gateway.limits.PollTimeout)
 	defer cancel()
 	start := time.Now()
 	route := h.route.Load()
-	batch, err := route.Adapter.Poll(ctx, h.canister, from)
+	batch, err := route.Adapter.Poll(limited, h.canister, from)
 	took(route.times.poll, start)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil: // nobody wants to know any more
+	case err != nil:
 		route.times.polls[pollFailed].Inc()
-		return nil, err
-	}
-	if len(batch.Messages) == 0 {
+	case len(batch.Messages) == 0:
 		route.times.polls[pollEmpty].Inc()
-		return &checkedBatch{Batch: batch}, nil
 	}
+	return batch, err
+}
+
+// check makes the checks that every client will make. A batch that fails them is
+// an error.
+func (h *hub) check(batch Batch, from uint64) (*checkedBatch, error) {
+	times := h.route.Load().times
 	checked, err := verify(h.gateway.verifier, h.canister, batch, h.gateway.now())
 	if err == nil {
 		err = checkNonces(batch.Messages, from)
 	}
 	if err != nil {
-		route.times.polls[pollInvalid].Inc()
+		times.polls[pollInvalid].Inc()
 		h.gateway.count.flawed(err)
 		return nil, fmt.Errorf("batch from nonce %d not forwarded: %w", from, err)
 	}
-	route.times.polls[pollMessages].Inc()
+	times.polls[pollMessages].Inc()
 	return checked, nil
 }
 

@@ -20,7 +20,7 @@ import (
 func newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
-		ReadBufferSize:   512,
+		ReadBufferSize:   1024,
 		WriteBufferPool:  &sync.Pool{},
 		WriteBufferSize:  4096,
 		CheckOrigin:      func(*http.Request) bool { return true },
@@ -65,7 +65,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	bucket := rate.NewLimiter(rate.Limit(g.limits.ByteRate), g.limits.ByteBurst)
 	meter := func(conn net.Conn) net.Conn {
-		return &meteredConn{Conn: conn, bucket: bucket, in: &g.count.bytesIn, out: &g.count.bytesOut}
+		return &meteredConn{Conn: newSocket(conn), bucket: bucket, in: &g.count.bytesIn, out: &g.count.bytesOut}
 	}
 	conn, err := g.upgrader.Upgrade(meteredUpgrade{w, meter}, r, nil)
 	if err != nil {

@@ -62,13 +62,22 @@ func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *se
 	}
 	s.log.Store(g.log.With("remote", from.String()))
 	s.out.stalled = s.stalled
+	if socket, ok := transport(conn).(*socket); ok {
+		s.out.socket = socket
+		socket.hurry()
+	}
+	// gorilla's own answers would be written beside those that out writes.
 	conn.SetPongHandler(func(string) error { return s.control() })
-	ping := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {
 		if err := s.control(); err != nil {
 			return err
 		}
-		return ping(data)
+		s.out.answerPing(data)
+		return nil
+	})
+	conn.SetCloseHandler(func(code int, _ string) error {
+		s.departed = s.out.close(CloseReason{Code: code}, true) && isFarewell(code)
+		return nil
 	})
 	return s
 }
@@ -78,9 +87,9 @@ func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *se
 // without this bound, everybody who connects could fill max_frame_bytes of memory.
 const maxOpenBytes = 128 << 10
 
-// run reads frames until the socket ends, then lets the canister know.
+// run reads frames until the socket ends, then lets the canister know. The
+// handshake is on its way.
 func (s *session) run(ctx context.Context) {
-	s.out.push(s.gateway.handshake)
 	s.out.flush()
 	s.out.hold(s.gateway.firstMessageDelay)
 	s.began = time.Now()
@@ -157,8 +166,7 @@ func (s *session) explainReadError(err error) {
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
-		// gorilla answered the close frame.
-		s.departed = isFarewell(closed.Code) && !s.out.closing()
+		s.out.flush() // the answer
 	case errors.Is(err, errFrameTooLarge):
 		s.cutOff(refuse(causeFrameSize, CloseFrameTooLarge, "a frame of this connection may have %d bytes at most", s.maxFrame))
 	case errors.Is(err, errTooManyFrames):

@@ -23,7 +23,8 @@ type checkedBatch struct {
 	witness *ic.HashTree
 	time    time.Time // of the certificate
 
-	label, pruned []byte // memory that frame uses again
+	path   [2][]byte // memory that frame uses again
+	pruned []byte
 }
 
 // verify makes the checks that each client will make: the certificate is the
@@ -74,8 +75,8 @@ func VerifyBatch(verifier *ic.Verifier, canister candid.Principal, batch Batch, 
 // frame is what one client gets: its message, the batch's certificate, and
 // the witness pruned to its own leaf.
 func (b *checkedBatch) frame(message *candid.OutputMessage) *frame {
-	b.label = append(b.label[:0], message.Key...)
-	b.pruned = b.witness.AppendWitness(cbor.AppendSelfDescribe(b.pruned[:0]), websocketLabel, b.label)
+	b.path[0], b.path[1] = websocketLabel, append(b.path[1][:0], message.Key...)
+	b.pruned = b.witness.AppendWitness(cbor.AppendSelfDescribe(b.pruned[:0]), b.path[:]...)
 	f := newFrame()
 	f.bytes = candid.AppendOutputFrame(f.bytes, message.Key, message.Content, b.Cert, b.pruned)
 	return f

@@ -28,6 +28,11 @@ type Options struct {
 	Dialer  *websocket.Dialer // default a dialer with the environment's proxy and 4 KiB buffers
 	Now     func() time.Time  // wall clock, for timestamps, expiries and certificates. Default time.Now
 
+	// OnMessage, if set, gets all messages instead of Receive, one after the other
+	// on the goroutine that reads the socket: nothing is read while it runs. It must
+	// not close the connection. Content is its own only until it returns.
+	OnMessage func(Message)
+
 	// CheckEvery, if above 1, has the certification of only each so many-th message
 	// verified, beginning with the first: the others are believed. It is for
 	// programs that measure a gateway, and would otherwise measure themselves.

@@ -1,9 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -35,25 +38,47 @@ func (c *Conn) read() {
 			c.broken(err)
 			return
 		}
-		kind, frame, err := c.ws.ReadMessage()
+		kind, r, err := c.ws.NextReader()
+		if err == nil {
+			err = c.take(kind, r)
+		}
 		if err != nil {
 			// gorilla has answered a close frame, and sent one for a frame above the limit.
 			c.end(readError(err, ErrIdle), false)
 			return
 		}
-		select {
-		case <-c.open.Done():
-			continue // only the gateway's close frame is awaited
-		default:
+	}
+}
+
+// frameBuffers hold frames while they are looked at: thousands of connections
+// need no memory for it while they wait.
+var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled is how large a buffer may be that is used again.
+const maxPooled = 64 << 10
+
+// take handles a frame. An error is one of reading it.
+func (c *Conn) take(kind int, r io.Reader) error {
+	frame := frameBuffers.Get().(*bytes.Buffer) //nolint:forcetypeassert // nothing else is put in
+	defer func() {
+		if frame.Cap() <= maxPooled {
+			frame.Reset()
+			frameBuffers.Put(frame)
 		}
-		if kind != websocket.BinaryMessage {
-			c.violated(fmt.Errorf("%w: not a binary frame", ErrMalformed))
-			continue
-		}
-		if err := c.frame(frame); err != nil {
+	}()
+	if _, err := frame.ReadFrom(r); err != nil {
+		return err
+	}
+	switch {
+	case c.open.Err() != nil: // only the gateway's close frame is awaited
+	case kind != websocket.BinaryMessage:
+		c.violated(fmt.Errorf("%w: not a binary frame", ErrMalformed))
+	default:
+		if err := c.frame(frame.Bytes()); err != nil {
 			c.refuse(err)
 		}
 	}
+	return nil
 }
 
 // refuse ends the connection for what the gateway or the canister sent.
@@ -69,7 +94,8 @@ func (c *Conn) refuse(err error) {
 	}
 }
 
-// frame checks one certified message and passes it on.
+// frame checks one certified message and passes it on. Nothing may keep what is
+// in it.
 func (c *Conn) frame(frame []byte) error {
 	m, err := c.checker.check(frame, c.opt.Now())
 	if err != nil {
@@ -127,13 +153,15 @@ func (c *Conn) confirm(sequence uint64) {
 	c.keepAlive <- sequence // the reader is the only sender, so there is room
 }
 
-// deliver queues a message for Receive, and waits while the queue is full.
+// deliver passes a message on: to OnMessage, or to the queue for Receive, and
+// waits while that is full.
 func (c *Conn) deliver(m candid.WebsocketMessage) error {
-	out := Message{
-		Content:  append([]byte{}, m.Content...), // the frame, certificate and all, is not kept for it
-		Sequence: m.SequenceNum,
-		Time:     unixTime(m.Timestamp),
+	out := Message{Content: m.Content, Sequence: m.SequenceNum, Time: unixTime(m.Timestamp)}
+	if c.opt.OnMessage != nil {
+		c.opt.OnMessage(out)
+		return nil
 	}
+	out.Content = append([]byte{}, m.Content...) // the frame's memory is used again
 	if err := c.acquire(context.Background(), c.inboxBytes, weight(out.Content, c.opt.ReceiveBytes)); err != nil {
 		return err
 	}

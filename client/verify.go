@@ -64,9 +64,10 @@ func (k *checker) verify(key string, content, cert, tree []byte, now time.Time) 
 	return nil
 }
 
-// certifiedData is what a certificate says that the canister certified.
+// certifiedData is what a certificate says that the canister certified. The
+// verifier may keep the certificate, but not the frame that it came in.
 func (k *checker) certifiedData(cert []byte, now time.Time) ([]byte, error) {
-	c, err := k.verifier.Verify(cert, k.canister, now, k.maxAge)
+	c, err := k.verifier.Verify(bytes.Clone(cert), k.canister, now, k.maxAge)
 	if err != nil {
 		return nil, err
 	}

@@ -41,22 +41,30 @@ var emptyTree = &HashTree{kind: kindEmpty, digest: sha256.Sum256([]byte(sepEmpty
 func Empty() *HashTree { return emptyTree }
 
 // Fork joins two trees. All labels of left must be smaller than those of right.
-func Fork(left, right *HashTree) *HashTree {
+func Fork(left, right *HashTree) *HashTree { return new(HashTree).fork(left, right) }
+
+func (t *HashTree) fork(left, right *HashTree) *HashTree {
 	var buf [len(sepFork) + 2*sha256.Size]byte
 	b := append(append(append(buf[:0], sepFork...), left.digest[:]...), right.digest[:]...)
-	return &HashTree{kind: kindFork, left: left, right: right, digest: sha256.Sum256(b)}
+	*t = HashTree{kind: kindFork, left: left, right: right, digest: sha256.Sum256(b)}
+	return t
 }
 
 // Labeled puts a label over a tree. It keeps label, which must not change afterwards.
-func Labeled(label []byte, sub *HashTree) *HashTree {
+func Labeled(label []byte, sub *HashTree) *HashTree { return new(HashTree).labeled(label, sub) }
+
+func (t *HashTree) labeled(label []byte, sub *HashTree) *HashTree {
 	var buf [128]byte
 	b := append(append(append(buf[:0], sepLabeled...), label...), sub.digest[:]...)
-	return &HashTree{kind: kindLabeled, data: label, left: sub, digest: sha256.Sum256(b)}
+	*t = HashTree{kind: kindLabeled, data: label, left: sub, digest: sha256.Sum256(b)}
+	return t
 }
 
 // Leaf holds a value. It keeps value, which must not change afterwards.
-func Leaf(value []byte) *HashTree {
-	t := &HashTree{kind: kindLeaf, data: value}
+func Leaf(value []byte) *HashTree { return new(HashTree).leaf(value) }
+
+func (t *HashTree) leaf(value []byte) *HashTree {
+	t.kind, t.data = kindLeaf, value
 	if len(value) <= 64 {
 		var buf [len(sepLeaf) + 64]byte
 		t.digest = sha256.Sum256(append(append(buf[:0], sepLeaf...), value...))
@@ -111,6 +119,20 @@ func (t *HashTree) firstNode() *HashTree {
 		t = t.left
 	}
 	return t
+}
+
+// firstLabeled is the leftmost labeled node of a forest, nil if there is none.
+func (t *HashTree) firstLabeled() *HashTree {
+	for t.kind == kindFork {
+		if first := t.left.firstLabeled(); first != nil {
+			return first
+		}
+		t = t.right
+	}
+	if t.kind == kindLabeled {
+		return t
+	}
+	return nil
 }
 
 // eachNode calls f for every node of a forest that is not a fork and not empty,

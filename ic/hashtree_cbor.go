@@ -1,6 +1,7 @@
 package ic
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -36,33 +37,53 @@ func DecodeHashTree(b []byte) (*HashTree, error) {
 }
 
 func readTree(r *cbor.Reader) (*HashTree, error) {
-	nodes := maxTreeNodes
-	t, err := readNode(r, maxTreeDepth, &nodes)
+	t := treeReader{Reader: r, left: maxTreeNodes}
+	tree, err := t.node(maxTreeDepth)
 	if err != nil {
 		return nil, fmt.Errorf("hash tree: %w", err)
 	}
-	return t, nil
+	return tree, nil
 }
 
-func readNode(r *cbor.Reader, depth int, nodes *int) (*HashTree, error) {
+// A treeReader reads one tree. Its nodes are allocated many at a time: they live
+// and die together.
+type treeReader struct {
+	*cbor.Reader
+	left  int        // nodes that may still come
+	nodes []HashTree // allocated, not used yet
+}
+
+// nodesAtOnce is about what a witness of one message has.
+const nodesAtOnce = 24
+
+func (r *treeReader) newNode() *HashTree {
+	if len(r.nodes) == 0 {
+		r.nodes = make([]HashTree, nodesAtOnce)
+	}
+	t := &r.nodes[0]
+	r.nodes = r.nodes[1:]
+	return t
+}
+
+func (r *treeReader) node(depth int) (*HashTree, error) {
 	if depth == 0 {
 		return nil, errTreeDepth
 	}
-	if *nodes--; *nodes < 0 {
+	if r.left--; r.left < 0 {
 		return nil, errTreeNodes
 	}
 	c, err := r.Array()
 	if err != nil {
 		return nil, err
 	}
-	if err := element(r, &c); err != nil {
+	if err := element(r.Reader, &c); err != nil {
 		return nil, err
 	}
 	kind, err := r.Uint()
 	if err != nil {
 		return nil, err
 	}
-	t, err := readNodeBody(r, &c, kind, depth, nodes)
+	t, err := r.nodeBody(&c, kind, depth)
 	if err != nil {
 		return nil, err
 	}
@@ -81,29 +102,29 @@ func element(r *cbor.Reader, c *cbor.Container) error {
 	return err
 }
 
-func readNodeBody(r *cbor.Reader, c *cbor.Container, kind uint64, depth int, nodes *int) (*HashTree, error) {
+func (r *treeReader) nodeBody(c *cbor.Container, kind uint64, depth int) (*HashTree, error) {
 	if kind == uint64(kindEmpty) {
 		return emptyTree, nil
 	}
 	if kind > uint64(kindPruned) {
 		return nil, fmt.Errorf("unknown node %d", kind)
 	}
-	if err := element(r, c); err != nil {
+	if err := element(r.Reader, c); err != nil {
 		return nil, err
 	}
 	if nodeKind(kind) == kindFork {
-		left, err := readNode(r, depth-1, nodes)
+		left, err := r.node(depth - 1)
 		if err != nil {
 			return nil, err
 		}
-		if err := element(r, c); err != nil {
+		if err := element(r.Reader, c); err != nil {
 			return nil, err
 		}
-		right, err := readNode(r, depth-1, nodes)
+		right, err := r.node(depth - 1)
 		if err != nil {
 			return nil, err
 		}
-		return Fork(left, right), nil
+		return r.newNode().fork(left, right), nil
 	}
 	data, err := r.Bytes()
 	if err != nil {
@@ -111,21 +132,23 @@ func readNodeBody(r *cbor.Reader, c *cbor.Container, kind uint64, depth int, nod
 	}
 	switch nodeKind(kind) {
 	case kindLeaf:
-		return Leaf(data), nil
+		return r.newNode().leaf(data), nil
 	case kindPruned:
-		if len(data) != 32 {
+		if len(data) != sha256.Size {
 			return nil, fmt.Errorf("pruned node with %d bytes", len(data))
 		}
-		return Pruned([32]byte(data)), nil
+		t := r.newNode()
+		t.kind, t.digest = kindPruned, [sha256.Size]byte(data)
+		return t, nil
 	}
-	if err := element(r, c); err != nil {
+	if err := element(r.Reader, c); err != nil {
 		return nil, err
 	}
-	sub, err := readNode(r, depth-1, nodes)
+	sub, err := r.node(depth - 1)
 	if err != nil {
 		return nil, err
 	}
-	return Labeled(data, sub), nil
+	return r.newNode().labeled(data, sub), nil
 }
 
 // Encode returns the tree in self-described CBOR.

@@ -323,6 +323,39 @@ func TestAppendWitness(t *testing.T) {
 	}
 }
 
+// TestWitnessOfRange: what canisters answer polls with is a part of a larger tree,
+// with pruned nodes on both sides. A message's witness is cut from it as from the
+// whole, without new nodes.
+func TestWitnessOfRange(t *testing.T) {
+	const all, from, to = 1000, 311, 361
+	tree, keys := canisterTree(all)
+	label := []byte("websocket")
+	paths := make([][][]byte, 0, to-from)
+	for _, key := range keys[from:to] {
+		paths = append(paths, [][]byte{label, key})
+	}
+	batch, err := DecodeHashTree(tree.Prune(paths...).Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var witness []byte
+	for i, key := range keys {
+		want, inside := tree.Prune([][]byte{label, key}).AppendCBOR(nil), i >= from && i < to
+		if _, result := batch.Lookup(label, key); (result == Found) != inside || !inside && result != Unknown {
+			t.Fatalf("message %d: %s", i, result)
+		}
+		if !inside {
+			continue
+		}
+		path := [][]byte{label, key}
+		witness = batch.AppendWitness(witness[:0], path...)
+		equalBytes(t, witness, want)
+		if n := testing.AllocsPerRun(10, func() { witness = batch.AppendWitness(witness[:0], path...) }); n != 0 {
+			t.Fatalf("message %d: %g allocations", i, n)
+		}
+	}
+}
+
 func BenchmarkDecodeHashTree(b *testing.B) {
 	tree, _ := canisterTree(50)
 	raw := tree.Encode()

@@ -62,28 +62,30 @@ func (t *HashTree) LookupSubtree(path ...[]byte) (*HashTree, LookupResult) {
 
 // place is where a label stands, or would stand, in a forest.
 type place struct {
-	match      *HashTree // the labeled node, nil if there is none
-	before     *HashTree // the labeled nodes on both sides, if known
-	after      *HashTree
-	absent     bool // there is provably no match
-	everything bool // nodes had to be visited one by one
+	match  *HashTree // the labeled node, nil if there is none
+	before *HashTree // the labeled nodes on both sides, if known
+	after  *HashTree
+	absent bool // there is provably no match
 }
 
-// place finds a label. In a well-formed forest whose forks show the first label
-// on their right side it walks down one way; otherwise it visits all nodes.
+// place finds a label by walking down one way. Where a label is missing and its
+// neighbours may be pruned all nodes are visited.
 func (t *HashTree) place(label []byte) place {
 	p := place{}
-	n := t
+	n, sure := t, true
 	for n.kind == kindFork {
 		first := n.right.firstNode()
 		if first.kind != kindLabeled {
-			return t.placeSlowly(label)
+			first, sure = n.right.firstLabeled(), false
 		}
-		if bytes.Compare(label, first.data) < 0 {
+		if first == nil || bytes.Compare(label, first.data) < 0 {
 			p.after, n = first, n.left
 		} else {
 			n = n.right
 		}
+	}
+	if !sure && (n.kind != kindLabeled || !bytes.Equal(n.data, label)) {
+		return t.placeSlowly(label)
 	}
 	switch n.kind {
 	case kindLabeled:
@@ -106,7 +108,7 @@ func (t *HashTree) place(label []byte) place {
 
 // placeSlowly follows the specification's find_label to the letter.
 func (t *HashTree) placeSlowly(label []byte) place {
-	p := place{everything: true}
+	p := place{}
 	var previous *HashTree // the node visited before
 	decided := false
 	t.eachNode(func(n *HashTree) bool {
@@ -127,7 +129,7 @@ func (t *HashTree) placeSlowly(label []byte) place {
 		return true
 	})
 	if p.match != nil {
-		return place{match: p.match, everything: true}
+		return place{match: p.match}
 	}
 	if !decided {
 		// Nothing greater was seen: absent if the last node is a smaller label.

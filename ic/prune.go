@@ -80,13 +80,13 @@ func (t *HashTree) keep(wants []want) *HashTree {
 	}
 	switch t.kind {
 	case kindFork:
-		toLeft, toRight := wants, wants
-		if first := t.right.firstNode(); first.kind == kindLabeled {
-			i, _ := slices.BinarySearchFunc(wants, first.data, func(w want, label []byte) int {
+		i := len(wants)
+		if first := t.right.firstLabeled(); first != nil {
+			i, _ = slices.BinarySearchFunc(wants, first.data, func(w want, label []byte) int {
 				return bytes.Compare(w.label, label)
 			})
-			toLeft, toRight = wants[:i], wants[i:]
 		}
+		toLeft, toRight := wants[:i], wants[i:]
 		left, right := t.left.keep(toLeft), t.right.keep(toRight)
 		if !left.shows() && !right.shows() {
 			return Pruned(t.digest)
@@ -121,23 +121,18 @@ func (t *HashTree) AppendWitness(dst []byte, path ...[]byte) []byte {
 	return t.Prune(path).AppendCBOR(dst)
 }
 
-// appendPath walks down one way, and gives up where it would have to look at
-// several: see place.
+// appendPath gives up on a path that is not in the tree.
 func (t *HashTree) appendPath(dst []byte, path [][]byte) (out []byte, ok bool) {
 	switch t.kind {
 	case kindFork:
-		first := t.right.firstNode()
-		if first.kind != kindLabeled {
+		dst = append(dst, 0x83, byte(kindFork))
+		if first := t.right.firstLabeled(); first != nil && bytes.Compare(path[0], first.data) >= 0 {
+			return t.right.appendPath(t.left.appendPruned(dst), path)
+		}
+		if dst, ok = t.left.appendPath(dst, path); !ok {
 			return nil, false
 		}
-		dst = append(dst, 0x83, byte(kindFork))
-		if bytes.Compare(path[0], first.data) < 0 {
-			if dst, ok = t.left.appendPath(dst, path); !ok {
-				return nil, false
-			}
-			return t.right.appendPruned(dst), true
-		}
-		return t.right.appendPath(t.left.appendPruned(dst), path)
+		return t.right.appendPruned(dst), true
 	case kindLabeled:
 		if !bytes.Equal(t.data, path[0]) {
 			return nil, false

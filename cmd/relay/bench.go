@@ -69,6 +69,7 @@ func newBenchCommand() *cobra.Command {
 		Example: benchExamples,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			collect(ofGenerator)
 			if !quiet {
 				o.Progress = cmd.ErrOrStderr()
 				o.Line = isTerminal(o.Progress)

@@ -50,7 +50,7 @@ func newCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
-			collectSooner()
+			collect(ofGateway)
 			reload := hangups(ctx, stop)
 			cfg, err := config.Load(path)
 			if err != nil {

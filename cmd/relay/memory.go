@@ -2,15 +2,49 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 )
 
-// collectSooner has garbage collected when it is three quarters of what lives,
-// instead of as much. Most of what a gateway holds are clients that wait, so that
-// memory, and not CPU, says how many it can have. GOGC, if it is set, has the
-// last word.
-func collectSooner() {
+// A collection says how much garbage may wait before it is collected. GOGC, if it
+// is set, has the last word.
+type collection struct {
+	share  int // in percent of what lives
+	anyway int // bytes, however little lives: else many messages of few clients would mean collecting all the time
+}
+
+var (
+	// ofGateway: most of what a gateway holds are clients that wait, so that
+	// memory, and not CPU, says how many it can have.
+	ofGateway = collection{share: 75, anyway: 32 << 20}
+	ofNetwork = collection{share: 100, anyway: 64 << 20}
+	// ofGenerator: it should take as little as possible of the CPU that it shares
+	// with what it measures.
+	ofGenerator = collection{share: 200, anyway: 256 << 20}
+)
+
+// collect is in force from now on.
+func collect(c collection) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
+		debug.SetGCPercent(c.share)
+		c.adjust(c.share)
 	}
 }
+
+// adjust comes back after the next collection, which finds its sentinel.
+func (c collection) adjust(percent int) {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if live := int(sample[0].Value.Uint64()); live > 0 { //nolint:gosec // of memory that there is
+		if wanted := max(c.share, 100*c.anyway/live); wanted != percent {
+			percent = wanted
+			debug.SetGCPercent(percent)
+		}
+	}
+	runtime.AddCleanup(new(sentinel), c.adjust, percent)
+}
+
+// A sentinel dies at once. It is no tiny object, which would share its memory
+// with others.
+type sentinel [32]byte

@@ -21,6 +21,7 @@ func newNetworkCommand(configPath *string) *cobra.Command {
 		Long:  networkHelp,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			collect(ofNetwork)
 			cfg, err := config.Load(*configPath)
 			if err != nil {
 				return err

@@ -53,6 +53,7 @@ func run(ctx context.Context, cfg *config.Config, reload <-chan os.Signal, out i
 	if err != nil {
 		return err
 	}
+	listener = bridge.Listener(listener)
 	defer func() { _ = listener.Close() }()
 
 	metrics, err := listenForMetrics(cfg)

@@ -63,22 +63,15 @@ func (r *run) visit(ctx context.Context, m *member) error {
 		r.exchange.cancel(m.index, number)
 		return err
 	}
-	waiting, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	for {
-		message, err := conn.ReceiveMessage(waiting)
-		if ctx.Err() != nil {
-			r.exchange.cancel(m.index, number)
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("waiting for the answer: %w", err)
-		}
-		r.exchange.arrive(message.Content, time.Now())
-		select {
-		case <-answered:
-			return nil
-		default:
-		}
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		r.exchange.cancel(m.index, number)
+		return nil
+	case <-conn.Done():
+		return fmt.Errorf("waiting for the answer: %w", conn.Err())
+	case <-time.After(answerTimeout):
+		return fmt.Errorf("waiting for the answer: %w", context.DeadlineExceeded)
 	}
 }

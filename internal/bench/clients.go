@@ -29,6 +29,7 @@ type crowd struct {
 	options  Options
 	canister candid.Principal
 	verifier *ic.Verifier
+	exchange *exchange
 	failed   *failures
 	buffers  sync.Pool
 	spread   int // clients of one local address; 0: the system chooses
@@ -52,8 +53,8 @@ type member struct {
 type traffic struct{ in, out atomic.Uint64 }
 
 // newCrowd makes the clients' keys.
-func newCrowd(o Options, canister candid.Principal, verifier *ic.Verifier, failed *failures) *crowd {
-	c := &crowd{options: o, canister: canister, verifier: verifier, failed: failed, members: make([]*member, o.Clients)}
+func newCrowd(o Options, canister candid.Principal, verifier *ic.Verifier, exchange *exchange, failed *failures) *crowd {
+	c := &crowd{options: o, canister: canister, verifier: verifier, exchange: exchange, failed: failed, members: make([]*member, o.Clients)}
 	c.spread = spread(o)
 	c.nonces.Store(uint64(time.Now().UnixNano())) //nolint:gosec // after 1970
 	parallel(o.Clients, signers, func(i int) {
@@ -80,16 +81,16 @@ func identity(seed uint64, index int) ic.Identity {
 func (c *crowd) open(ctx context.Context, m *member) error {
 	start := time.Now()
 	conn, err := client.Dial(ctx, client.Options{
-		URL:             c.options.Gateway,
-		Canister:        c.canister,
-		Identity:        m.identity,
-		Verifier:        c.verifier,
-		Nonce:           c.nonces.Add(1),
-		Dialer:          c.dialer(m),
-		CheckEvery:      c.options.CheckEvery,
-		OpenTimeout:     c.options.OpenTimeout,
-		SendMessages:    16,
-		ReceiveMessages: 16,
+		URL:          c.options.Gateway,
+		Canister:     c.canister,
+		Identity:     m.identity,
+		Verifier:     c.verifier,
+		Nonce:        c.nonces.Add(1),
+		Dialer:       c.dialer(m),
+		OnMessage:    func(message client.Message) { c.exchange.arrive(message.Content, time.Now()) },
+		CheckEvery:   c.options.CheckEvery,
+		OpenTimeout:  c.options.OpenTimeout,
+		SendMessages: 16,
 	})
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (c *crowd) dialer(m *member) *websocket.Dialer {
 	}
 	return &websocket.Dialer{
 		HandshakeTimeout: c.options.OpenTimeout,
-		ReadBufferSize:   1024,
+		ReadBufferSize:   4096,
 		WriteBufferSize:  1024,
 		WriteBufferPool:  &c.buffers,
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -204,19 +205,15 @@ func (c *crowd) atOnce() int {
 	return 256
 }
 
-// receive takes everything that comes until the connection ends, which is a
-// failure unless the run closes it.
-func (c *crowd) receive(ctx context.Context, m *member, x *exchange) {
-	for {
-		message, err := m.conn.ReceiveMessage(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			c.failed.add(err)
-			return
+// attend waits for the end of a connection, which is a failure unless the run
+// closes it.
+func (c *crowd) attend(ctx context.Context, m *member) {
+	select {
+	case <-ctx.Done():
+	case <-m.conn.Done():
+		if ctx.Err() == nil {
+			c.failed.add(m.conn.Err())
 		}
-		x.arrive(message.Content, time.Now())
 	}
 }
 

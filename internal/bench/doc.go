@@ -13,6 +13,6 @@
 //	process.go    memory and CPU of a process
 //	report.go, table.go, progress.go         what is shown
 //
-// Goroutines: one for each client that receives, one for each that sends, one
+// Goroutines: one for each client, besides those of its connection, one for each that sends, one
 // signer, one for samples and progress. Run returns when all have ended.
 package bench

@@ -80,7 +80,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.exchange = newExchange(template, r.options.Clients)
-	r.crowd = newCrowd(r.options, canister, verifier, r.failed)
+	r.crowd = newCrowd(r.options, canister, verifier, r.exchange, r.failed)
 	r.watch = newWatch(r.options)
 	return nil
 }
@@ -98,12 +98,12 @@ func (r *run) openAndMeasure(ctx context.Context) {
 	if len(r.open) == 0 || ctx.Err() != nil {
 		return
 	}
-	receiving, stop := context.WithCancel(ctx)
-	var receivers sync.WaitGroup
+	attending, stop := context.WithCancel(ctx)
+	var attendants sync.WaitGroup
 	for _, m := range r.open {
-		receivers.Go(func() { r.crowd.receive(receiving, m, r.exchange) })
+		attendants.Go(func() { r.crowd.attend(attending, m) })
 	}
-	defer receivers.Wait()
+	defer attendants.Wait()
 	defer stop()
 
 	r.watch.phase("signing")

@@ -100,7 +100,12 @@ func supplyTarget(o Options, senders int) int {
 		ahead := min(supplyAhead, o.Duration)
 		most = min(most, int(o.Rate*ahead.Seconds()/float64(senders))+2)
 	} else {
-		const fastest = 20_000 // messages a second, more than one sender or gateway is expected to take
+		// More a second than one sender, or a gateway, is expected to take.
+		fastest := 20_000.0
+		if o.Pattern == "fanout" {
+			const frames = 1_000_000
+			fastest = min(fastest, frames/float64(o.Clients))
+		}
 		most = min(most, int(fastest*o.Duration.Seconds()/float64(senders))+2)
 	}
 	return max(most, 1)
