@@ -16,13 +16,13 @@ import (
 
 // newUpgrader: which origins may connect is decided before (origins.go). Each
 // client has a read buffer for as long as it is there, so it is small; a larger
-// frame is read in two or three parts.
+// frame is read in two or three parts. Write buffers are only used while writing.
 func newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
 		ReadBufferSize:   1024,
 		WriteBufferPool:  &sync.Pool{},
-		WriteBufferSize:  4096,
+		WriteBufferSize:  16 << 10,
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // A session is one client's socket from the handshake to the close:
@@ -396,7 +397,8 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		defer cancel()
 		start := time.Now()
 		route := s.hub.route.Load()
-		err := route.Adapter.Message(ctx, forAdapter(env, raw, s.key))
+		answered := sync.OnceFunc(s.hub.answered)
+		err := route.Adapter.Message(ic.WithAnswered(ctx, answered), forAdapter(env, raw, s.key))
 		took(route.times.message, start)
 		if err != nil {
 			s.hub.endLost(err)
@@ -405,7 +407,7 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 			return
 		}
 		s.gateway.count.messagesIn.Add(1)
-		s.hub.answered()
+		answered()
 	})
 	return nil
 }

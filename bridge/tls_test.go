@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -13,10 +14,17 @@ import (
 // newSecureBench is newBench with TLS between client and gateway.
 func newSecureBench(t *testing.T, change func(*Options, *testCanister)) *bench {
 	t.Helper()
+	return newSecureBenchOn(t, Listener, change)
+}
+
+// newSecureBenchOn has a listener of its own under TLS.
+func newSecureBenchOn(t *testing.T, wrap func(net.Listener) net.Listener, change func(*Options, *testCanister)) *bench {
+	t.Helper()
 	b := newBench(t, change)
 	t.Cleanup(b.server.Close)
 	b.server = httptest.NewUnstartedServer(b.gateway)
 	b.server.Config.ReadHeaderTimeout = time.Second // ends with the request, not with the WebSocket
+	b.server.Listener = wrap(b.server.Listener)
 	b.server.StartTLS()
 	b.dialer = &websocket.Dialer{TLSClientConfig: b.server.Client().Transport.(*http.Transport).TLSClientConfig}
 	return b
@@ -38,9 +46,18 @@ func TestReasonsOverTLS(t *testing.T) {
 }
 
 // A client that does not read is given up without a farewell, which it would not
-// read either.
+// read either. This holds, too, where writes under TLS have to wait.
 func TestSlowReaderOverTLS(t *testing.T) {
-	b := newSecureBench(t, func(o *Options, _ *testCanister) {
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"without waiting": Listener,
+		"waiting":         func(l net.Listener) net.Listener { return l },
+	} {
+		t.Run(name, func(t *testing.T) { testSlowReaderOverTLS(t, wrap) })
+	}
+}
+
+func testSlowReaderOverTLS(t *testing.T, wrap func(net.Listener) net.Listener) {
+	b := newSecureBenchOn(t, wrap, func(o *Options, _ *testCanister) {
 		o.Limits.QueueBytes = 1 << 20
 		o.Limits.WriteTimeout = 200 * time.Millisecond
 	})

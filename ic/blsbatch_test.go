@@ -1,12 +1,8 @@
 package ic
 
 import (
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 )
 
@@ -23,7 +19,6 @@ func blsQuestions(t testing.TB, n, keys int) []*blsQuestion {
 	for i := range questions {
 		message := fmt.Appendf(nil, "message %d", i)
 		questions[i] = &blsQuestion{
-			id:        sha256.Sum256(message),
 			key:       public[i%keys],
 			message:   message,
 			signature: must(pairs[i%keys].Sign(message))(t),
@@ -70,40 +65,6 @@ func TestVerifyBatch(t *testing.T) {
 		})
 	}
 	verifyBatch(nil)
-}
-
-// TestBLSQueue: whoever asks gets the answer to its own question, and what many
-// ask at the same time is answered once.
-func TestBLSQueue(t *testing.T) {
-	const signatures, askers = 40, 5
-	questions := blsQuestions(t, signatures, 2)
-	for i := 3; i < signatures; i += 10 {
-		questions[i].message = []byte("another")
-	}
-	questions[5].signature = make([]byte, 48) // no point of the curve
-	var q blsQueue
-	var wrong atomic.Int32
-	var group sync.WaitGroup
-	for range askers {
-		for i, question := range questions {
-			group.Go(func() {
-				err := q.verify(question.id, question.key, question.message, question.signature)
-				if wrong := i%10 == 3; errors.Is(err, errBLSSignature) != wrong || err != nil != (wrong || i == 5) {
-					t.Errorf("signature %d: %v", i, err)
-				}
-				if err != nil {
-					wrong.Add(1)
-				}
-			})
-		}
-	}
-	group.Wait()
-	if got := wrong.Load(); got != askers*(1+signatures/10) {
-		t.Errorf("%d wrong", got)
-	}
-	if q.running != 0 || len(q.waiting) != 0 || len(q.known) != 0 {
-		t.Errorf("afterwards %d run, %d wait, %d are known", q.running, len(q.waiting), len(q.known))
-	}
 }
 
 // BenchmarkVerifyBatch: CPU for a signature, by the size of its batch.

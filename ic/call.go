@@ -60,7 +60,8 @@ func (c *Client) submit(ctx context.Context, effective candid.Principal, envelop
 	if answer.reject != nil {
 		return Outcome{}, answer.reject
 	}
-	cert, err := v.Verify(answer.certificate, effective, c.opts.Now(), c.opts.MaxCertificateAge)
+	Answered(ctx)
+	cert, err := v.verifyFor(effective, answer.certificate, c.opts.Now(), c.opts.MaxCertificateAge, true)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -75,6 +76,24 @@ func (c *Client) submit(ctx context.Context, effective candid.Principal, envelop
 		return Outcome{Accepted: true}, nil
 	}
 	return Outcome{}, &CertificateError{errors.New("says nothing about the request")}
+}
+
+// answeredKey is a context key: what to call when a call has an answer.
+type answeredKey struct{}
+
+// WithAnswered returns a context with which a call tells when an answer has come,
+// before it is verified: whoever polls for what the canister has to say then need
+// not wait for that. Nothing else may follow from it, since the answer may be
+// anybody's.
+func WithAnswered(ctx context.Context, answered func()) context.Context {
+	return context.WithValue(ctx, answeredKey{}, answered)
+}
+
+// Answered does what WithAnswered says.
+func Answered(ctx context.Context) {
+	if answered, ok := ctx.Value(answeredKey{}).(func()); ok {
+		answered()
+	}
 }
 
 // RequestState is how far the network has come with a call.

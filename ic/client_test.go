@@ -254,6 +254,36 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// TestAnswered: it is told of answers with a certificate, whatever that turns out
+// to be worth, and of nothing else.
+func TestAnswered(t *testing.T) {
+	var r *replica
+	status := func(in request) []byte {
+		return r.status(in.id, map[string]string{"status": "replied", "reply": "x"})
+	}
+	for name, tt := range map[string]struct {
+		answer func(in request) reply
+		want   int
+		ok     bool
+	}{
+		"replied":  {func(in request) reply { return replied(status(in)) }, 1, true},
+		"forged":   {func(in request) reply { return replied(bytes.Replace(status(in), []byte("reply"), []byte("Reply"), 1)) }, 1, false},
+		"timeout":  {func(request) reply { return reply{status: 202} }, 0, true},
+		"rejected": {func(request) reply { return rejectAnswer("non_replicated_rejection", &RejectError{Code: 4}) }, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r = newReplica(t, tt.answer)
+			told := 0
+			e := signedCall(t, must(NewEd25519Identity())(t))
+			_, err := r.client(nil).Submit(WithAnswered(t.Context(), func() { told++ }), canisterA, e.Encode(), e.RequestID(), nil)
+			if told != tt.want || (err == nil) != tt.ok {
+				t.Errorf("told %d times, %v", told, err)
+			}
+		})
+	}
+	Answered(t.Context()) // where nobody wants to know
+}
+
 func TestCallVersions(t *testing.T) {
 	var r *replica
 	// only answers the given version and older ones.

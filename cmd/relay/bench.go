@@ -16,6 +16,8 @@ WebSocket protocol will do, and any canister that answers as the pattern needs:
   idle     clients connect and stay; nothing is sent
   echo     each client sends messages, and the canister sends each one back to
            its sender
+  send     the same, but the canister sends back only 1 in 16: --content says
+           which, and --silent the others
   fanout   one client sends messages, and the canister sends each one to all
   churn    each client connects, sends one message, waits for it to come back,
            leaves, and comes again
@@ -93,6 +95,7 @@ func newBenchCommand() *cobra.Command {
 	f.IntVar(&o.InFlight, "in-flight", o.InFlight, "messages of one client under way at once, without --rate")
 	f.IntVar(&o.Size, "size", o.Size, "`bytes` of the text in a message")
 	f.StringVar(&o.Content, "content", o.Content, "text, blob, or a Candid `value` with {payload} in it")
+	f.StringVar(&o.Silent, "silent", o.Silent, "content of messages that the canister does not send back, for the pattern send")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "how long to measure, after all clients have connected")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "pause before the measurement")
 	f.IntVar(&o.CheckEvery, "check-every", o.CheckEvery, "verify 1 in so many of each client's messages, and the first")

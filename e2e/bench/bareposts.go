@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	agentcandid "github.com/aviate-labs/agent-go/candid"
+
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
@@ -26,6 +28,7 @@ type barePostSettings struct {
 	clients  int
 	rate     float64 // messages a second; 0: as fast as answers come
 	size     int     // bytes of the text in a message
+	silent   bool    // send what the canister does not answer
 	duration time.Duration
 	poll     time.Duration // look for the echo: at once after the call (0), or at this interval; below 0: not at all
 }
@@ -37,6 +40,7 @@ func barePostOptions(f *flag.FlagSet) *barePostSettings {
 	f.IntVar(&o.clients, "clients", 1, "")
 	f.Float64Var(&o.rate, "rate", 0, "")
 	f.IntVar(&o.size, "size", 100, "")
+	f.BoolVar(&o.silent, "silent", false, "")
 	f.DurationVar(&o.duration, "duration", time.Second, "")
 	f.DurationVar(&o.poll, "poll", -1, "")
 	return &o
@@ -148,7 +152,11 @@ func (p *poster) open(ctx context.Context, nonce uint64) (*caller, error) {
 }
 
 func (c *caller) signNext(p *poster) error {
-	content, err := candid.NewBuilder().Add(candid.TextType, strings.Repeat("0", p.settings.size)).Bytes()
+	text := strings.Repeat("0", p.settings.size)
+	content, err := candid.NewBuilder().Add(candid.TextType, text).Bytes()
+	if p.settings.silent {
+		content, err = agentcandid.EncodeValueString(`(variant { Nobody = "` + text + `" })`)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,8 @@ func TestSuite(t *testing.T) {
 	}
 	for name, bounds := range map[string]struct{ least, most float64 }{
 		"fanout":        {1, 1000}, // percent of the bare server
-		"echo":          {2, 1000}, // percent of bare posts
+		"send":          {2, 1000}, // percent of bare posts
+		"echo":          {2, 1000}, // the same
 		"added p99":     {-10_000, 10_000},
 		"polls":         {1, 300}, // percent of a fixed interval's
 		"polling delay": {0.1, 100_000},
@@ -74,7 +75,7 @@ func TestSuite(t *testing.T) {
 			t.Errorf("%s: %g (measured: %t), want %g to %g", name, got, ok, bounds.least, bounds.most)
 		}
 	}
-	for _, want := range []string{"fan-out to 50 clients", "frames/s", "posts/s", "100 opens at 100/s", "memory of an idle session", "reached"} {
+	for _, want := range []string{"fan-out to 50 clients", "sends to all", "client to canister, 8 clients", "frames/s", "posts/s", "100 opens at 100/s", "memory of an idle session", "reached"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the results lack %q", want)
 		}

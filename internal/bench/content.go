@@ -31,9 +31,9 @@ type template struct {
 	at      int    // of the mark
 }
 
-// newTemplate encodes what --content says: text, blob, or a Candid value in
-// text form with {payload} in a text of it. Payloads have size bytes.
-func newTemplate(content string, size int, run [runLength / 2]byte) (*template, error) {
+// newTemplate encodes what an option says: text, blob, or a Candid value in text
+// form with {payload} in a text of it. Payloads have size bytes.
+func newTemplate(option, content string, size int, run [runLength / 2]byte) (*template, error) {
 	t := &template{run: []byte(hex.EncodeToString(run[:]))}
 	payload := append(bytes.Clone(t.run), bytes.Repeat([]byte("0"), size-len(t.run))...)
 	var err error
@@ -45,13 +45,13 @@ func newTemplate(content string, size int, run [runLength / 2]byte) (*template, 
 	case strings.Count(content, payloadPlace) == 1:
 		t.content, err = encodeText(strings.Replace(content, payloadPlace, string(payload), 1))
 	default:
-		return nil, fmt.Errorf(`--content: must be "text", "blob", or a Candid value with %s in it, for example '(variant { Say = "%s" })'`, payloadPlace, payloadPlace)
+		return nil, fmt.Errorf(`%s: must be "text", "blob", or a Candid value with %s in it, for example '(variant { Say = "%s" })'`, option, payloadPlace, payloadPlace)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--content: %w", err)
+		return nil, fmt.Errorf("%s: %w", option, err)
 	}
 	if t.at = bytes.Index(t.content, t.run); t.at < 0 {
-		return nil, fmt.Errorf("--content: %s must stand inside a text", payloadPlace)
+		return nil, fmt.Errorf("%s: %s must stand inside a text", option, payloadPlace)
 	}
 	return t, nil
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // echo has each client send messages that come back to it: at the rate, shared
-// evenly, or as fast as answers come.
+// evenly, or as fast as answers come. It is also the pattern send, in which only
+// 1 in 16 does.
 func (r *run) echo(ctx context.Context) {
 	var group sync.WaitGroup
 	for i, s := range r.supplies {
@@ -36,10 +37,16 @@ func (r *run) sendPaced(ctx context.Context, s *supply, offset, interval time.Du
 	}
 }
 
-// sendFast keeps --in-flight messages under way.
+// sendFast keeps --in-flight messages that come back under way, with the silent
+// ones before them.
 func (r *run) sendFast(ctx context.Context, s *supply, arrivals int) {
 	places := make(chan struct{}, r.options.InFlight)
 	for {
+		for r.exchange.silent != nil && !s.comesBack() {
+			if !r.send(ctx, s, time.Now(), 0, nil) {
+				return
+			}
+		}
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():
@@ -59,6 +66,9 @@ func (r *run) send(ctx context.Context, s *supply, due time.Time, arrivals int, 
 	if err != nil {
 		r.failed.add(err)
 		return false
+	}
+	if !r.exchange.comesBack(m.number) {
+		return s.conn.SendPrepared(ctx, m.prepared) == nil
 	}
 	r.exchange.depart(s.sender, m.number, due, arrivals, done)
 	if err := s.conn.SendPrepared(ctx, m.prepared); err != nil {

@@ -11,7 +11,8 @@ import (
 // An exchange is all messages of a run: which are under way, and what was
 // counted. Its clock can be stopped, so that opening and closing do not count.
 type exchange struct {
-	template *template
+	template *template           // of messages that come back
+	silent   *template           // of those that do not, nil if all come back
 	latency  histogram.Histogram // from the moment that a message was due to each arrival
 
 	sent     atomic.Uint64
@@ -31,13 +32,31 @@ type desk struct {
 
 // A flight is a message that has not arrived everywhere yet.
 type flight struct {
-	due  time.Time
-	left int    // arrivals that are missing
-	done func() // after the last
+	due    time.Time
+	left   int    // arrivals that are missing
+	before uint64 // silent messages that the canister has when this one comes back
+	done   func() // after the last
 }
 
-func newExchange(t *template, clients int) *exchange {
-	return &exchange{template: t, desks: make([]desk, clients)}
+// silentRun is how many silent messages stand before one that comes back. As a
+// canister takes a client's messages in their order, that one tells of all.
+const silentRun = 15
+
+func newExchange(t, silent *template, clients int) *exchange {
+	return &exchange{template: t, silent: silent, desks: make([]desk, clients)}
+}
+
+// comesBack reports whether a client's message is one that the canister answers.
+func (x *exchange) comesBack(number uint64) bool {
+	return x.silent == nil || number%(silentRun+1) == 0
+}
+
+// make makes the content of a client's message.
+func (x *exchange) make(sender int, number uint64) []byte {
+	if x.comesBack(number) {
+		return x.template.make(sender, number)
+	}
+	return x.silent.make(sender, number)
 }
 
 // depart notes a message that is about to be sent and is to arrive at so many
@@ -49,7 +68,11 @@ func (x *exchange) depart(sender int, number uint64, due time.Time, arrivals int
 	if d.flights == nil {
 		d.flights = make(map[uint64]*flight)
 	}
-	d.flights[number] = &flight{due, arrivals, done}
+	f := &flight{due: due, left: arrivals, done: done}
+	if x.silent != nil {
+		f.before = silentRun
+	}
+	d.flights[number] = f
 	x.sent.Add(1)
 }
 
@@ -83,6 +106,7 @@ func (x *exchange) arrive(content []byte, now time.Time) {
 	}
 	last := f.left == 0
 	d.mu.Unlock()
+	x.sent.Add(f.before)
 	x.latency.Add(now.Sub(f.due))
 	x.received.Add(1)
 	if last && f.done != nil {
@@ -110,4 +134,12 @@ func (x *exchange) number(sender int) uint64 {
 	defer d.mu.Unlock()
 	d.next++
 	return d.next
+}
+
+// following is what number would give.
+func (x *exchange) following(sender int) uint64 {
+	d := &x.desks[sender]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.next + 1
 }

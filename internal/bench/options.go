@@ -25,6 +25,7 @@ type Options struct {
 	InFlight int           // --in-flight
 	Size     int           // --size
 	Content  string        // --content
+	Silent   string        // --silent, for the pattern send
 	Duration time.Duration // --duration
 	Settle   time.Duration // --settle
 
@@ -47,6 +48,7 @@ func Defaults() Options {
 		InFlight:    1,
 		Size:        100,
 		Content:     "text",
+		Silent:      `(variant { Nobody = "{payload}" })`,
 		Duration:    10 * time.Second,
 		Settle:      time.Second,
 		CheckEvery:  1,
@@ -55,7 +57,7 @@ func Defaults() Options {
 }
 
 // Patterns are the names for --pattern.
-var Patterns = []string{"idle", "echo", "fanout", "churn"}
+var Patterns = []string{"idle", "echo", "send", "fanout", "churn"}
 
 // maxClients is how many clients a run may have. Ports and file descriptors end sooner.
 const maxClients = 1_000_000

@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 		"no canister":           {func(o *Options) { o.Canister = "" }, "--canister: needs the canister's id"},
 		"no principal":          {func(o *Options) { o.Canister = "guestbook" }, "--canister: "},
 		"a network without URL": {func(o *Options) { o.Network = "127.0.0.1:4943" }, "--network: "},
-		"pattern":               {func(o *Options) { o.Pattern = "storm" }, `--pattern: must be one of idle, echo, fanout, churn, not "storm"`},
+		"pattern":               {func(o *Options) { o.Pattern = "storm" }, `--pattern: must be one of idle, echo, send, fanout, churn, not "storm"`},
 		"no clients":            {func(o *Options) { o.Clients = 0 }, "--clients: "},
 		"ramp":                  {func(o *Options) { o.Ramp = -1 }, "--ramp: "},
 		"rate":                  {func(o *Options) { o.Rate = -1 }, "--rate: "},
@@ -72,7 +72,7 @@ func TestTemplate(t *testing.T) {
 	for _, content := range []string{"text", "blob", `(variant { Say = "{payload}" })`, `record { room = "a"; text = "{payload}!" }`} {
 		t.Run(content, func(t *testing.T) {
 			for _, size := range []int{markLength, 100, 70_000} {
-				template, err := newTemplate(content, size, run)
+				template, err := newTemplate("--content", content, size, run)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,12 +90,12 @@ func TestTemplate(t *testing.T) {
 			}
 		})
 	}
-	template, err := newTemplate("text", markLength, run)
+	template, err := newTemplate("--content", "text", markLength, run)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mark := template.make(1, 1)
-	another, err := newTemplate("text", markLength, [runLength / 2]byte{9})
+	another, err := newTemplate("--content", "text", markLength, [runLength / 2]byte{9})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestTemplate(t *testing.T) {
 		"not in a text": "(variant { {payload} })",
 		"twice":         `(record { a = "{payload}"; b = "{payload}" })`,
 	} {
-		if _, err := newTemplate(content, 100, run); err == nil || !strings.HasPrefix(err.Error(), "--content: ") {
+		if _, err := newTemplate("--content", content, 100, run); err == nil || !strings.HasPrefix(err.Error(), "--content: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

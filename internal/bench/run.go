@@ -63,9 +63,15 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	var id [runLength / 2]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
-	template, err := newTemplate(r.options.Content, r.options.Size, id)
+	answered, err := newTemplate("--content", r.options.Content, r.options.Size, id)
 	if err != nil {
 		return err
+	}
+	var silent *template
+	if r.options.Pattern == "send" {
+		if silent, err = newTemplate("--silent", r.options.Silent, r.options.Size, id); err != nil {
+			return err
+		}
 	}
 	if err := allowFiles(r.options.Clients); err != nil {
 		return err
@@ -79,7 +85,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.exchange = newExchange(template, r.options.Clients)
+	r.exchange = newExchange(answered, silent, r.options.Clients)
 	r.crowd = newCrowd(r.options, canister, verifier, r.exchange, r.failed)
 	r.watch = newWatch(r.options)
 	return nil
@@ -113,7 +119,7 @@ func (r *run) openAndMeasure(ctx context.Context) {
 	switch r.options.Pattern {
 	case "idle":
 		r.measure(ctx, r.idle)
-	case "echo":
+	case "echo", "send":
 		r.measure(ctx, r.echo)
 	case "fanout":
 		r.measure(ctx, r.fanout)

@@ -109,6 +109,13 @@ func TestPatterns(t *testing.T) {
 				t.Errorf("%d messages in a second, want about 100", r.Messages.Sent)
 			}
 		}},
+		"send": {"send", nil, oneOf16},
+		"send at a rate": {"send", func(o *Options) { o.Rate, o.Duration = 400, time.Second }, func(t *testing.T, r *Report) {
+			oneOf16(t, r)
+			if r.Messages.Sent < 5*16 || r.Messages.Sent > 405 {
+				t.Errorf("%d messages in a second, want about 400", r.Messages.Sent)
+			}
+		}},
 		"fan-out": {"fanout", func(o *Options) { o.Content = `variant { Everybody = "{payload}" }` }, everythingCame(5)},
 		"fan-out at a rate": {"fanout", func(o *Options) {
 			o.Content, o.Rate = `(variant { Everybody = "{payload}" })`, 50
@@ -157,6 +164,14 @@ func everythingCame(arrivals uint64) func(t *testing.T, r *Report) {
 		if l := m.Latency; l.P50 <= 0 || l.P99 < l.P50 || l.Max < l.P99 {
 			t.Errorf("latency: %+v", l)
 		}
+	}
+}
+
+// oneOf16 wants one arrival for each 16 messages.
+func oneOf16(t *testing.T, r *Report) {
+	t.Helper()
+	if m := r.Messages; m.Received == 0 || m.Sent != 16*m.Received || m.Strange != 0 {
+		t.Errorf("%d sent, %d received, %d strange", m.Sent, m.Received, m.Strange)
 	}
 }
 

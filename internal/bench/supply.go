@@ -53,7 +53,7 @@ func (s *supply) addOne() (full bool, err error) {
 // sign must be called with mu held.
 func (s *supply) sign() (signed, error) {
 	number := s.exchange.number(s.sender)
-	prepared, err := s.conn.Prepare(s.exchange.template.make(s.sender, number))
+	prepared, err := s.conn.Prepare(s.exchange.make(s.sender, number))
 	return signed{number, prepared}, err
 }
 
@@ -71,6 +71,16 @@ func (s *supply) take() (signed, error) {
 		s.ready = nil
 	}
 	return m, nil
+}
+
+// comesBack reports whether the canister will answer the next message.
+func (s *supply) comesBack() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ready) > 0 {
+		return s.exchange.comesBack(s.ready[0].number)
+	}
+	return s.exchange.comesBack(s.exchange.following(s.sender))
 }
 
 // low reports whether it is time to sign more.
