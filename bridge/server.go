@@ -20,7 +20,7 @@ import (
 func newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
-		ReadBufferSize:   1024,
+		ReadBufferSize:   512,
 		WriteBufferPool:  &sync.Pool{},
 		WriteBufferSize:  16 << 10,
 		CheckOrigin:      func(*http.Request) bool { return true },

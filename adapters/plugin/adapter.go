@@ -252,7 +252,7 @@ func (a *Adapter) open(ctx context.Context, s *state, env bridge.Envelope) error
 		if len(env.Bytes) > maxEnvelope {
 			return errEnvelopeTooLarge(env)
 		}
-		defer s.underway.add(&env)()
+		defer s.underway.add(ctx, &env)()
 		ctx, cancel := context.WithTimeout(ctx, a.process.cfg.CallTimeout)
 		outcome, err := s.adapter.Open(ctx, request)
 		cancel()
@@ -306,7 +306,7 @@ func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
 		if len(env.Bytes) > maxEnvelope {
 			return errEnvelopeTooLarge(env)
 		}
-		defer s.underway.add(&env)()
+		defer s.underway.add(ctx, &env)()
 		ctx, cancel := context.WithTimeout(ctx, a.process.cfg.CallTimeout)
 		outcome, err := s.adapter.Message(ctx, request)
 		cancel()

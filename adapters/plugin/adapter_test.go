@@ -330,7 +330,8 @@ func TestBaseCalls(t *testing.T) {
 		change(e)
 		return e
 	}
-	forget := b.current.underway.add(&other)
+	told := 0
+	forget := b.current.underway.add(ic.WithAnswered(t.Context(), func() { told++ }), &other)
 	for _, tc := range []struct {
 		name     string
 		route    uint64
@@ -356,6 +357,9 @@ func TestBaseCalls(t *testing.T) {
 		}
 	}
 	forget()
+	if told != 1 {
+		t.Errorf("told %d times of the answer to the call under way", told)
+	}
 	if _, err := service.Close(t.Context(), &contract.CloseRequest{Route: bound.number, Canister: testCanister.Bytes()}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("close of nobody: %v", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/icrelay/icrelay/adapters/plugin/contract"
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // baseService is the contract's Adapter as the relay serves it: the bases of
@@ -51,6 +52,7 @@ func (b *baseService) Message(ctx context.Context, request *contract.MessageRequ
 	if err != nil {
 		return nil, err
 	}
+	ctx = ic.WithAnswered(ctx, func() { b.underway.answered(env.RequestID) })
 	return outcomeOf(a.route.Base.Message(ctx, env))
 }
 

@@ -71,6 +71,7 @@ func (b *fakeBase) Message(ctx context.Context, env bridge.Envelope) error {
 	b.mu.Lock()
 	b.last = env
 	b.mu.Unlock()
+	ic.Answered(ctx)
 	return b.do(ctx, "message")
 }
 

@@ -1,9 +1,11 @@
 package plugin
 
 import (
+	"context"
 	"sync"
 
 	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // underway are the envelopes that the process has been given with calls that it
@@ -16,11 +18,12 @@ type underway struct {
 
 type given struct {
 	envelope bridge.Envelope
+	ctx      context.Context //nolint:containedctx // of the first call, for what it wants to be told
 	calls    int
 }
 
 // add notes an envelope until forget is called.
-func (u *underway) add(env *bridge.Envelope) (forget func()) {
+func (u *underway) add(ctx context.Context, env *bridge.Envelope) (forget func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	g := u.envelopes[env.RequestID]
@@ -28,7 +31,7 @@ func (u *underway) add(env *bridge.Envelope) (forget func()) {
 		if u.envelopes == nil {
 			u.envelopes = make(map[[32]byte]*given)
 		}
-		g = &given{envelope: *env}
+		g = &given{envelope: *env, ctx: ctx}
 		u.envelopes[env.RequestID] = g
 	}
 	g.calls++
@@ -53,4 +56,14 @@ func (u *underway) find(id []byte) (env bridge.Envelope, ok bool) {
 		return env, false
 	}
 	return g.envelope, true
+}
+
+// answered tells the gateway of an answer that the process does not have yet.
+func (u *underway) answered(id [32]byte) {
+	u.mu.Lock()
+	g := u.envelopes[id]
+	u.mu.Unlock()
+	if g != nil {
+		ic.Answered(g.ctx)
+	}
 }
