@@ -167,6 +167,7 @@ func (s *session) explainReadError(err error) {
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
+		defer time.AfterFunc(closeLinger, func() { sever(s.conn) }).Stop()
 		s.out.flush() // the answer
 	case errors.Is(err, errFrameTooLarge):
 		s.cutOff(refuse(causeFrameSize, CloseFrameTooLarge, "a frame of this connection may have %d bytes at most", s.maxFrame))
