@@ -73,6 +73,16 @@ type Watcher interface {
 	Watch(ctx context.Context, canister candid.Principal, changed func()) error
 }
 
+// A Confirmer is an Adapter whose canister may forget what its clients have here.
+// Delivered is called when every message of a canister with a nonce below next
+// was verified, and handed to its client's queue if that is here: after batches,
+// and with a lower nonce than before when the canister has begun anew, or the
+// gateway has nothing of it. Poll says less: what it brings may fail the checks.
+// Delivered returns at once.
+type Confirmer interface {
+	Delivered(canister candid.Principal, next uint64)
+}
+
 // A Pipeliner is an Adapter whose canister puts a client's messages back in
 // order. Window is how many Message calls of one client may be under way at
 // once: call n is not made before call n-messages has returned, nor while the

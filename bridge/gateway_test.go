@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -271,6 +272,12 @@ func TestBadBatches(t *testing.T) {
 		}},
 		{"leaf missing", func(c *testCanister, b *Batch) error {
 			b.Tree, b.Cert = c.certify(c.queue[:1])
+			return nil
+		}},
+		{"labels out of order", func(c *testCanister, b *Batch) error {
+			messages := slices.Clone(b.Messages)
+			slices.Reverse(messages)
+			b.Tree, b.Cert = c.certify(messages)
 			return nil
 		}},
 		{"garbage", func(_ *testCanister, b *Batch) error {

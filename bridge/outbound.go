@@ -43,7 +43,9 @@ func (o *outbound) hold(d time.Duration) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.held = nil
-		o.advance()
+		if o.end == nil {
+			o.advance()
+		}
 	})
 }
 
@@ -225,6 +227,9 @@ func (o *outbound) flushSocket() error {
 // send writes what take has returned.
 func (o *outbound) send(next *frame, kind int) error {
 	deadline := time.Now().Add(o.writeTimeout)
+	if o.socket != nil {
+		o.socket.expect(len(next.bytes))
+	}
 	if kind != websocket.BinaryMessage {
 		return o.conn.WriteControl(kind, next.bytes, deadline)
 	}

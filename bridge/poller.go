@@ -25,6 +25,7 @@ func (h *hub) poll(ctx context.Context) {
 	defer func() { stopWatching() }()
 	defer h.dropStream()
 	h.doubted.Store(true) // much can have happened since the last poller
+	h.confirm()
 	h.rejected = rejection{}
 
 	var (
@@ -42,6 +43,7 @@ func (h *hub) poll(ctx context.Context) {
 			stopWatching()
 			h.dropStream()
 			route, stopWatching = now, h.startWatching(ctx, now)
+			h.confirm()
 		}
 		if !more {
 			select {
@@ -174,7 +176,15 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 	}
 	h.deliver(checked)
 	h.queue.advance(checked)
+	h.confirm()
 	return len(batch.Messages), !batch.EndOfQueue, nil
+}
+
+// confirm tells the adapter how far the canister's queue was read.
+func (h *hub) confirm() {
+	if confirmer, ok := h.route.Load().Adapter.(Confirmer); ok {
+		confirmer.Delivered(h.canister, h.queue.next)
+	}
 }
 
 // fetch asks for a batch and checks it.

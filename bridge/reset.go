@@ -155,4 +155,5 @@ func (h *hub) reset(why string) {
 	}
 	h.queue = position{}
 	h.certain()
+	h.confirm()
 }

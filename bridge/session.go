@@ -398,8 +398,11 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		defer cancel()
 		start := time.Now()
 		route := s.hub.route.Load()
-		answered := sync.OnceFunc(s.hub.answered)
-		err := route.Adapter.Message(ic.WithAnswered(ctx, answered), forAdapter(env, raw, s.key))
+		var told atomic.Bool
+		err := route.Adapter.Message(ic.WithAnswered(ctx, func() {
+			told.Store(true)
+			s.hub.wake()
+		}), forAdapter(env, raw, s.key))
 		took(route.times.message, start)
 		if err != nil {
 			s.hub.endLost(err)
@@ -408,7 +411,11 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 			return
 		}
 		s.gateway.count.messagesIn.Add(1)
-		answered()
+		if told.Load() {
+			s.hub.reached.Store(true)
+		} else {
+			s.hub.answered()
+		}
 	})
 	return nil
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -19,9 +20,17 @@ type socket struct {
 
 	mu    sync.Mutex // one write at a time
 	eager bool
-	rest  []byte // what is kept: of one frame, because more is written only when it is empty
+	rest  []byte // what is kept
+	room  int    // how much may be kept
 	try   attempt
 }
+
+// overhead is what may be kept beside a frame: headers, control frames, and what
+// TLS says by itself.
+const overhead = 4 << 10
+
+// errBehind ends a connection whose other side makes TLS say more than it reads.
+var errBehind = errors.New("this side has more to say than the other reads")
 
 // An attempt is a write that takes what there is room for. It is made again and
 // again, so that nothing has to be allocated for it.
@@ -66,8 +75,26 @@ func (s *socket) Write(p []byte) (int, error) {
 			return n, err
 		}
 	}
+	if len(s.rest)+len(p)-n > s.room {
+		return n, errBehind
+	}
 	s.rest = append(s.rest, p[n:]...)
 	return len(p), nil
+}
+
+// expect makes room for a frame, when nothing is kept.
+func (s *socket) expect(bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = bytes + bytes/16 + overhead // records of TLS have their own headers
+}
+
+// CloseWrite lets net/http end an answer before it closes the connection.
+func (s *socket) CloseWrite() error {
+	if tcp, ok := s.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
 }
 
 // attempt must be called with mu held.
@@ -103,7 +130,7 @@ func (s *socket) SetDeadline(t time.Time) error {
 func (s *socket) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.eager = true
+	s.eager, s.room = true, overhead
 	_ = s.Conn.SetWriteDeadline(time.Time{})
 }
 

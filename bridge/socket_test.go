@@ -47,6 +47,7 @@ func TestSocketDoesNotWait(t *testing.T) {
 	const chunks = 40
 	s, far := socketPair(t)
 	s.hurry()
+	s.expect(chunks << 20)
 	var all []byte
 	start := time.Now()
 	for i := range chunks {
@@ -58,6 +59,10 @@ func TestSocketDoesNotWait(t *testing.T) {
 	}
 	if took := time.Since(start); took > 5*time.Second || !s.behind() {
 		t.Fatalf("took %s, behind: %t", took, s.behind())
+	}
+	s.expect(0)
+	if _, err := s.Write([]byte("x")); !errors.Is(err, errBehind) {
+		t.Fatalf("more than there is room for: %v", err)
 	}
 	if err := s.flush(time.Now().Add(50 * time.Millisecond)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("nobody reads: %v", err)
@@ -167,5 +172,25 @@ func TestPollBeforeVerification(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if again := get(b.canister, func() int { return b.canister.polls }); again != polls {
 		t.Errorf("%d more polls", again-polls)
+	}
+}
+
+// TestAnsweredAgain: a first answer that does not count, because it does not
+// verify or says that the call is still processing, is not the only one to be told of.
+func TestAnsweredAgain(t *testing.T) {
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Polling.Interval, o.Polling.IdleInterval = time.Hour, time.Hour
+		c.onMessage = func(ctx context.Context, env Envelope) error {
+			ic.Answered(ctx)
+			time.Sleep(100 * time.Millisecond)
+			c.send(env.Client, []byte("answer"))
+			ic.Answered(ctx)
+			return nil
+		}
+	})
+	p := b.open()
+	p.send("question")
+	if m := p.message(); string(m.Content) != "answer" {
+		t.Fatalf("got %q", m.Content)
 	}
 }

@@ -127,3 +127,57 @@ func TestStreamEnds(t *testing.T) {
 		}
 	}
 }
+
+// confirming is a canister that forgets what it is told was delivered.
+type confirming struct {
+	*testCanister
+	below atomic.Uint64
+	most  atomic.Uint64 // that anybody has polled from
+}
+
+func (c *confirming) Poll(ctx context.Context, id candid.Principal, from uint64) (Batch, error) {
+	c.most.Store(max(c.most.Load(), from))
+	return c.testCanister.Poll(ctx, id, max(from, c.below.Load()))
+}
+
+func (c *confirming) Delivered(_ candid.Principal, next uint64) { c.below.Store(max(next, 1) - 1) }
+
+// TestDelivered: polls run ahead of what is checked, and many batches fail. The
+// canister forgets only what has arrived, and all of that.
+func TestDelivered(t *testing.T) {
+	const messages = 1000
+	var c *confirming
+	b := newBench(t, func(o *Options, canister *testCanister) {
+		c = &confirming{testCanister: canister}
+		o.Routes[0].Adapter = c
+	})
+	p := b.open()
+	polls := 0
+	b.canister.set(func() {
+		for i := range messages {
+			b.canister.enqueue(p.key, false, fmt.Append(nil, i))
+		}
+		b.canister.corrupt = func(batch *Batch) error {
+			if polls++; polls%3 == 0 && len(batch.Messages) > 0 {
+				batch.Tree = nil
+				last := &batch.Messages[len(batch.Messages)-1]
+				last.Key = "x_1000000000000000" // which nothing certifies
+			}
+			return nil
+		}
+	})
+	for i := range messages {
+		if m := p.message(); string(m.Content) != fmt.Sprint(i) {
+			t.Fatalf("message %q where %d is next", m.Content, i)
+		}
+	}
+	b.eventually("the canister may forget all but the last", func() bool { return c.below.Load() == messages })
+	if c.most.Load() < 1000000000000000 {
+		t.Error("no poll ran ahead of what was checked: this test shows nothing")
+	}
+
+	// After a reinstall it must not forget what has the nonces of before.
+	b.canister.forget()
+	p = b.open()
+	b.eventually("it is told anew", func() bool { return c.below.Load() == 0 })
+}

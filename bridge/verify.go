@@ -47,6 +47,9 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 	if root := witness.Digest(); subtle.ConstantTimeCompare(root[:], certified) != 1 {
 		return nil, flawed(flawWitness, errors.New("witness: its root is not the certified data"))
 	}
+	if !witness.WellFormed() {
+		return nil, flawed(flawWitness, errors.New("witness: its labels are not in order"))
+	}
 	var label []byte
 	for i := range batch.Messages {
 		message := &batch.Messages[i]

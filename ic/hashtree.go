@@ -2,6 +2,7 @@ package ic
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"slices"
 )
@@ -24,6 +25,7 @@ type HashTree struct {
 	digest      [sha256.Size]byte
 	data        []byte    // label or leaf
 	left, right *HashTree // of a labeled node only left
+	first       *HashTree // of a fork: its leftmost labeled node, nil if there is none
 	kind        nodeKind
 }
 
@@ -46,8 +48,13 @@ func Fork(left, right *HashTree) *HashTree { return new(HashTree).fork(left, rig
 func (t *HashTree) fork(left, right *HashTree) *HashTree {
 	var buf [len(sepFork) + 2*sha256.Size]byte
 	b := append(append(append(buf[:0], sepFork...), left.digest[:]...), right.digest[:]...)
-	*t = HashTree{kind: kindFork, left: left, right: right, digest: sha256.Sum256(b)}
+	*t = *forkOf(left, right, sha256.Sum256(b))
 	return t
+}
+
+// forkOf is for a digest that is known.
+func forkOf(left, right *HashTree, digest [sha256.Size]byte) *HashTree {
+	return &HashTree{kind: kindFork, left: left, right: right, first: cmp.Or(left.firstLabeled(), right.firstLabeled()), digest: digest}
 }
 
 // Labeled puts a label over a tree. It keeps label, which must not change afterwards.
@@ -123,16 +130,10 @@ func (t *HashTree) firstNode() *HashTree {
 
 // firstLabeled is the leftmost labeled node of a forest, nil if there is none.
 func (t *HashTree) firstLabeled() *HashTree {
-	for t.kind == kindFork {
-		if first := t.left.firstLabeled(); first != nil {
-			return first
-		}
-		t = t.right
-	}
 	if t.kind == kindLabeled {
 		return t
 	}
-	return nil
+	return t.first
 }
 
 // eachNode calls f for every node of a forest that is not a fork and not empty,

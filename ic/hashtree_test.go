@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -353,6 +354,33 @@ func TestWitnessOfRange(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() { witness = batch.AppendWitness(witness[:0], path...) }); n != 0 {
 			t.Fatalf("message %d: %g allocations", i, n)
 		}
+	}
+}
+
+// TestHostileTree: a chain of forks with all that is known at its end, as somebody
+// would send who wants lookups to take long. They take less than reading it.
+func TestHostileTree(t *testing.T) {
+	nothing := Empty()
+	for range 15 {
+		nothing = Fork(nothing, nothing)
+	}
+	end := Fork(nothing, Labeled([]byte("canister"), Leaf([]byte("value"))))
+	for range maxTreeDepth - 60 {
+		end = Fork(Empty(), end)
+	}
+	raw := end.Encode()
+	start := time.Now()
+	tree := must(DecodeHashTree(raw))(t)
+	reading := time.Since(start)
+	start = time.Now()
+	_, found := tree.Lookup([]byte("canister"))
+	_, other := tree.Lookup([]byte("time"))
+	witness := tree.AppendWitness(nil, []byte("canister"))
+	if looking := time.Since(start); looking > reading+20*time.Millisecond {
+		t.Errorf("looking took %s, reading %d bytes %s", looking, len(raw), reading)
+	}
+	if found != Found || other != Absent && other != Unknown || must(DecodeHashTree(witness))(t).Digest() != tree.Digest() {
+		t.Errorf("%s, %s", found, other)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/icrelay/icrelay/adapters/plugin/contract"
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/ic"
 )
 
 // Adapter is a route's adapter in another process. Methods that the process does
@@ -31,8 +32,10 @@ type Adapter struct {
 	ending    atomic.Bool
 	ended     atomic.Bool
 
-	mu     sync.Mutex
-	opened map[candid.Principal]*incarnation // whom a canister's sessions were opened with
+	mu        sync.Mutex
+	delivered uint64                            // by the gateway: nonces below
+	fetched   uint64                            // by the process, from the base
+	opened    map[candid.Principal]*incarnation // whom a canister's sessions were opened with
 }
 
 var (
@@ -41,6 +44,7 @@ var (
 	_ bridge.Watcher   = (*Adapter)(nil)
 	_ bridge.Pipeliner = (*Adapter)(nil)
 	_ bridge.Resumer   = (*Adapter)(nil)
+	_ bridge.Confirmer = (*Adapter)(nil)
 )
 
 // state is a route in an incarnation of the process.
@@ -307,10 +311,13 @@ func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
 			return errEnvelopeTooLarge(env)
 		}
 		defer s.underway.add(ctx, &env)()
-		ctx, cancel := context.WithTimeout(ctx, a.process.cfg.CallTimeout)
-		outcome, err := s.adapter.Message(ctx, request)
+		limited, cancel := context.WithTimeout(ctx, a.process.cfg.CallTimeout)
+		outcome, err := s.adapter.Message(limited, request)
 		cancel()
 		if !s.lacks(contract.Method_MESSAGE, err) {
+			if s.does(contract.Method_POLL) {
+				ic.Answered(ctx) // the process may have messages that the base does not
+			}
 			return s.result("Message", outcome, err)
 		}
 	}
@@ -372,6 +379,32 @@ func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint
 		}
 	}
 	return a.route.Base.Poll(ctx, canister, from)
+}
+
+// Delivered implements bridge.Confirmer. A process that handles Poll may count
+// messages of its own, so the base hears of no more than the process has fetched.
+func (a *Adapter) Delivered(canister candid.Principal, next uint64) {
+	a.confirm(canister, func() { a.delivered = next })
+}
+
+// hasFetched notes that the process has polled the base from a nonce on.
+func (a *Adapter) hasFetched(canister candid.Principal, from uint64) {
+	a.confirm(canister, func() { a.fetched = from })
+}
+
+func (a *Adapter) confirm(canister candid.Principal, note func()) {
+	confirmer, ok := a.route.Base.(bridge.Confirmer)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	note()
+	next := a.delivered
+	if s := a.state.Load(); s != nil && s.does(contract.Method_POLL) {
+		next = min(next, a.fetched)
+	}
+	confirmer.Delivered(canister, next)
 }
 
 // Check implements bridge.Checker.

@@ -111,6 +111,7 @@ func (b *baseService) Poll(request *contract.PollRequest, stream grpc.ServerStre
 	if err != nil {
 		return err
 	}
+	a.hasFetched(canister, request.GetFrom())
 	batch, err := a.route.Base.Poll(stream.Context(), canister, request.GetFrom())
 	if err != nil {
 		outcome, err := outcomeOf(err)

@@ -27,7 +27,7 @@ type Adapter struct {
 	readEvery    time.Duration // statusInterval, but for tests
 	sent         chan struct{} // holds one token: a client's message went through, look at the feeds now
 
-	polled atomic.Uint64 // the nonce of the last poll: the gateway has what is below it
+	next atomic.Uint64 // nonce of the first message that the gateway does not have
 
 	rejectionsMu sync.Mutex
 	rejections   uint64 // id after the last one that was logged
@@ -39,6 +39,7 @@ var (
 	_ bridge.Watcher   = (*Adapter)(nil)
 	_ bridge.Pipeliner = (*Adapter)(nil)
 	_ bridge.Resumer   = (*Adapter)(nil)
+	_ bridge.Confirmer = (*Adapter)(nil)
 )
 
 // New returns an Adapter for the relay canister that has, or is to be given, settings.
@@ -109,16 +110,13 @@ func (a *Adapter) Lost(ctx context.Context, canister candid.Principal, client ca
 	return err
 }
 
-// Poll notes how far the gateway has come, for the next pull to say.
-func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
-	a.polled.Store(from)
-	return a.Adapter.Poll(ctx, canister, from)
-}
+// Delivered notes how far the gateway has come, for the next pull to say.
+func (a *Adapter) Delivered(_ candid.Principal, next uint64) { a.next.Store(next) }
 
 // delivered is the nonce below which the relay canister may forget messages.
 // The last one that the gateway has stays: it is how the gateway recognises
 // the queue.
-func (a *Adapter) delivered() uint64 { return max(a.polled.Load(), 1) - 1 }
+func (a *Adapter) delivered() uint64 { return max(a.next.Load(), 1) - 1 }
 
 // Check asks the relay canister for its version, and every watched feed's
 // query, so that a wrong method or type is known before the first client

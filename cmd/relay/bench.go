@@ -95,7 +95,7 @@ func newBenchCommand() *cobra.Command {
 	f.IntVar(&o.InFlight, "in-flight", o.InFlight, "messages of one client under way at once, without --rate")
 	f.IntVar(&o.Size, "size", o.Size, "`bytes` of the text in a message")
 	f.StringVar(&o.Content, "content", o.Content, "text, blob, or a Candid `value` with {payload} in it")
-	f.StringVar(&o.Silent, "silent", o.Silent, "content of messages that the canister does not send back, for the pattern send")
+	f.StringVar(&o.Silent, "silent", o.Silent, "for those not sent back")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "how long to measure, after all clients have connected")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "pause before the measurement")
 	f.IntVar(&o.CheckEvery, "check-every", o.CheckEvery, "verify 1 in so many of each client's messages, and the first")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -10,8 +11,8 @@ import (
 // A collection says how much garbage may wait before it is collected. GOGC, if it
 // is set, has the last word.
 type collection struct {
-	share  int // in percent of what lives
-	anyway int // bytes, however little lives: else many messages of few clients would mean collecting all the time
+	share  uint64 // in percent of what lives
+	anyway uint64 // bytes, however little lives: else many messages of few clients would mean collecting all the time
 }
 
 var (
@@ -27,19 +28,19 @@ var (
 // collect is in force from now on.
 func collect(c collection) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(c.share)
+		debug.SetGCPercent(int(c.share)) //nolint:gosec // small
 		c.adjust(c.share)
 	}
 }
 
 // adjust comes back after the next collection, which finds its sentinel.
-func (c collection) adjust(percent int) {
+func (c collection) adjust(percent uint64) {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
-	if live := int(sample[0].Value.Uint64()); live > 0 { //nolint:gosec // of memory that there is
+	if live := sample[0].Value.Uint64(); live > 0 {
 		if wanted := max(c.share, 100*c.anyway/live); wanted != percent {
 			percent = wanted
-			debug.SetGCPercent(percent)
+			debug.SetGCPercent(int(min(percent, math.MaxInt32))) //nolint:gosec // it is
 		}
 	}
 	runtime.AddCleanup(new(sentinel), c.adjust, percent)
