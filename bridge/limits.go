@@ -1,6 +1,10 @@
 package bridge
 
-import "time"
+import (
+	"time"
+
+	"github.com/icrelay/icrelay/internal/defaults"
+)
 
 // Limits bounds what clients and canisters can cost the gateway. The zero
 // value of a field means its default. Rates are per second; their bursts are
@@ -44,33 +48,33 @@ type Limits struct {
 func DefaultLimits() Limits { return Limits{}.withDefaults() }
 
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.MaxConnections, 10_000)
-	setDefault(&l.MaxConnectionsPerAddress, 100)
-	setDefault(&l.MaxConnectionsPerCanister, l.MaxConnections)
-	setDefault(&l.MaxConnectionsPerPrincipal, 100)
-	setDefault(&l.ConnectionRate, 500)
-	setDefault(&l.ConnectionBurst, 4*l.ConnectionRate)
-	setDefault(&l.ConnectionRatePerAddress, 10)
-	setDefault(&l.ConnectionBurstPerAddress, 10*l.ConnectionRatePerAddress)
-	setDefault(&l.FrameRate, 1000)
-	setDefault(&l.FrameBurst, 2*l.FrameRate)
-	setDefault(&l.ByteRate, 4<<20)
-	setDefault(&l.MaxFrameBytes, 2<<20+64<<10)
-	setDefault(&l.ByteBurst, max(4*l.ByteRate, int(l.MaxFrameBytes)))
-	setDefault(&l.MaxHeaderBytes, 32<<10)
-	setDefault(&l.MaxHTTPConnections, 2000)
-	setDefault(&l.MaxHTTPConnectionsPerAddress, 100)
-	setDefault(&l.HeaderTimeout, 10*time.Second)
-	setDefault(&l.FirstFrameTimeout, 10*time.Second)
-	setDefault(&l.OpenTimeout, time.Minute)
-	setDefault(&l.CallTimeout, time.Minute)
-	setDefault(&l.PollTimeout, 15*time.Second)
-	setDefault(&l.PingInterval, 30*time.Second)
-	setDefault(&l.IdleTimeout, 90*time.Second)
-	setDefault(&l.WriteTimeout, 15*time.Second)
-	setDefault(&l.QueueMessages, 1024)
-	setDefault(&l.QueueBytes, 8<<20)
-	setDefault(&l.StopTimeout, 10*time.Second)
+	defaults.Set(&l.MaxConnections, 10_000)
+	defaults.Set(&l.MaxConnectionsPerAddress, 100)
+	defaults.Set(&l.MaxConnectionsPerCanister, l.MaxConnections)
+	defaults.Set(&l.MaxConnectionsPerPrincipal, 100)
+	defaults.Set(&l.ConnectionRate, 500)
+	defaults.Set(&l.ConnectionBurst, 4*l.ConnectionRate)
+	defaults.Set(&l.ConnectionRatePerAddress, 10)
+	defaults.Set(&l.ConnectionBurstPerAddress, 10*l.ConnectionRatePerAddress)
+	defaults.Set(&l.FrameRate, 1000)
+	defaults.Set(&l.FrameBurst, 2*l.FrameRate)
+	defaults.Set(&l.ByteRate, 4<<20)
+	defaults.Set(&l.MaxFrameBytes, 2<<20+64<<10)
+	defaults.Set(&l.ByteBurst, max(4*l.ByteRate, int(l.MaxFrameBytes)))
+	defaults.Set(&l.MaxHeaderBytes, 32<<10)
+	defaults.Set(&l.MaxHTTPConnections, 2000)
+	defaults.Set(&l.MaxHTTPConnectionsPerAddress, 100)
+	defaults.Set(&l.HeaderTimeout, 10*time.Second)
+	defaults.Set(&l.FirstFrameTimeout, 10*time.Second)
+	defaults.Set(&l.OpenTimeout, time.Minute)
+	defaults.Set(&l.CallTimeout, time.Minute)
+	defaults.Set(&l.PollTimeout, 15*time.Second)
+	defaults.Set(&l.PingInterval, 30*time.Second)
+	defaults.Set(&l.IdleTimeout, 90*time.Second)
+	defaults.Set(&l.WriteTimeout, 15*time.Second)
+	defaults.Set(&l.QueueMessages, 1024)
+	defaults.Set(&l.QueueBytes, 8<<20)
+	defaults.Set(&l.StopTimeout, 10*time.Second)
 	return l
 }
 
@@ -83,15 +87,8 @@ type Polling struct {
 }
 
 func (p Polling) withDefaults() Polling {
-	setDefault(&p.Interval, 100*time.Millisecond)
-	setDefault(&p.IdleInterval, time.Second)
-	setDefault(&p.MaxBackoff, 30*time.Second)
+	defaults.Set(&p.Interval, 100*time.Millisecond)
+	defaults.Set(&p.IdleInterval, time.Second)
+	defaults.Set(&p.MaxBackoff, 30*time.Second)
 	return p
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/defaults"
 )
 
 // Options say what to connect to and how. URL, Canister, Identity and Verifier
@@ -84,24 +85,18 @@ func (o Options) complete() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	setDefault(&o.MaxCertificateAge, 5*time.Minute)
-	setDefault(&o.OpenTimeout, time.Minute)
-	setDefault(&o.AckTimeout, 330*time.Second)
-	setDefault(&o.WriteTimeout, 15*time.Second)
-	setDefault(&o.PingInterval, 30*time.Second)
-	setDefault(&o.IdleTimeout, 90*time.Second)
-	setDefault(&o.CloseTimeout, 5*time.Second)
-	setDefault(&o.MaxFrameBytes, 4<<20)
-	setDefault(&o.MaxMessageBytes, 2<<20-64<<10)
-	setDefault(&o.SendMessages, 256)
-	setDefault(&o.SendBytes, 4<<20)
-	setDefault(&o.ReceiveMessages, 1024)
-	setDefault(&o.ReceiveBytes, 8<<20)
+	defaults.Set(&o.MaxCertificateAge, 5*time.Minute)
+	defaults.Set(&o.OpenTimeout, time.Minute)
+	defaults.Set(&o.AckTimeout, 330*time.Second)
+	defaults.Set(&o.WriteTimeout, 15*time.Second)
+	defaults.Set(&o.PingInterval, 30*time.Second)
+	defaults.Set(&o.IdleTimeout, 90*time.Second)
+	defaults.Set(&o.CloseTimeout, 5*time.Second)
+	defaults.Set(&o.MaxFrameBytes, 4<<20)
+	defaults.Set(&o.MaxMessageBytes, 2<<20-64<<10)
+	defaults.Set(&o.SendMessages, 256)
+	defaults.Set(&o.SendBytes, 4<<20)
+	defaults.Set(&o.ReceiveMessages, 1024)
+	defaults.Set(&o.ReceiveBytes, 8<<20)
 	return o, nil
-}
-
-func setDefault[T int | int64 | time.Duration](field *T, value T) {
-	if *field <= 0 {
-		*field = value
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/icrelay/icrelay/internal/defaults"
 )
 
 // Options configure a Client. Zero fields take their defaults.
@@ -45,22 +47,16 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	setDefault(&o.DialTimeout, 10*time.Second)
-	setDefault(&o.Timeout, 20*time.Second)
-	setDefault(&o.IdleTimeout, 90*time.Second)
-	setDefault(&o.MaxIdle, 256)
-	setDefault(&o.MaxReply, 4<<20)
-	setDefault(&o.MaxCertificateAge, 5*time.Minute)
-	setDefault(&o.PollInterval, 250*time.Millisecond)
-	setDefault(&o.PollCap, 2*time.Second)
+	defaults.Set(&o.DialTimeout, 10*time.Second)
+	defaults.Set(&o.Timeout, 20*time.Second)
+	defaults.Set(&o.IdleTimeout, 90*time.Second)
+	defaults.Set(&o.MaxIdle, 256)
+	defaults.Set(&o.MaxReply, 4<<20)
+	defaults.Set(&o.MaxCertificateAge, 5*time.Minute)
+	defaults.Set(&o.PollInterval, 250*time.Millisecond)
+	defaults.Set(&o.PollCap, 2*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-}
-
-func setDefault[T ~int | ~int64](field *T, value T) {
-	if *field <= 0 {
-		*field = value
 	}
 }
 

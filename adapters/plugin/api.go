@@ -7,6 +7,7 @@ import (
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/defaults"
 )
 
 // Config is one [[adapter]]: a program, and what it may cost. The zero value of
@@ -40,17 +41,11 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Memory, DefaultMemory)
-	setDefault(&c.StartTimeout, DefaultStartTimeout)
-	setDefault(&c.CallTimeout, DefaultCallTimeout)
-	setDefault(&c.MaxCalls, DefaultMaxCalls)
+	defaults.Set(&c.Memory, DefaultMemory)
+	defaults.Set(&c.StartTimeout, DefaultStartTimeout)
+	defaults.Set(&c.CallTimeout, DefaultCallTimeout)
+	defaults.Set(&c.MaxCalls, DefaultMaxCalls)
 	return c
-}
-
-func setDefault[T ~int | ~int64](field *T, value T) {
-	if *field <= 0 {
-		*field = value
-	}
 }
 
 // Host is what the relay does for the process.
