@@ -182,7 +182,7 @@ func TestLongErrorOfWatch(t *testing.T) {
 		defer close(ended)
 		_ = a.Watch(ctx, testCanister, func() {})
 	}()
-	eventually(t, "the watch has ended", func() bool { return strings.Contains(b.log.String(), "watch ended") })
+	eventually(t, "the watch has ended", func() bool { return b.log.Contains("watch ended") })
 	cancel()
 	<-ended
 	for line := range strings.Lines(b.log.String()) {
@@ -406,7 +406,7 @@ func TestMaxCalls(t *testing.T) {
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a call too many: %v", err)
 	}
-	if n := strings.Count(b.log.String(), "max_calls"); n != 1 {
+	if n := b.log.Count("max_calls"); n != 1 {
 		t.Errorf("it is logged %d times", n)
 	}
 }
@@ -442,7 +442,7 @@ func TestLeak(t *testing.T) {
 	pid := b.pid()
 	_ = a.Message(t.Context(), message(t, "fault:leak"))
 	eventually(t, "another process", func() bool { return b.Up() && b.pid() != pid })
-	if !strings.Contains(b.log.String(), "MiB of memory, and may have 384 (memory)") {
+	if !b.log.Contains("MiB of memory, and may have 384 (memory)") {
 		t.Error("the log does not say why")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/client"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/testnet"
 )
 
@@ -46,7 +47,7 @@ func newTown(t *testing.T, change func(*Config, *timing)) *town {
 	if change != nil {
 		change(&cfg, &timing)
 	}
-	log := new(journal)
+	log := new(testlog.Book)
 	host := Host{Client: network.Client, Identity: identity, Gateway: identity.Principal(), Version: "test", Log: slog.New(slog.NewTextHandler(log, nil))}
 	process, err := start(t.Context(), cfg, host, timing)
 	if err != nil {
@@ -225,7 +226,7 @@ func TestFaults(t *testing.T) {
 			})
 			t.Logf("told after %s, served again after %s", ended.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 			neighbour.unharmed(t)
-			if !strings.Contains(c.process.log.String(), tc.log) {
+			if !c.process.log.Contains(tc.log) {
 				t.Errorf("the log does not say %q", tc.log)
 			}
 		})
@@ -243,7 +244,7 @@ func TestGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = talks.Send(t.Context(), textMessage(t, "fault:garbage"))
-	eventually(t, "polls fail", func() bool { return strings.Contains(c.process.log.String(), "poll failed") })
+	eventually(t, "polls fail", func() bool { return c.process.log.Contains("poll failed") })
 	_ = talks.Send(t.Context(), textMessage(t, "hello"))
 	wantTryAgain(t, "who talks", talks)
 	neighbour.unharmed(t)
@@ -263,7 +264,7 @@ func TestFlood(t *testing.T) {
 	if err := say(t.Context(), t, talks, "fault:flood"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "calls are refused", func() bool { return strings.Contains(c.process.log.String(), "max_calls") })
+	eventually(t, "calls are refused", func() bool { return c.process.log.Contains("max_calls") })
 	eventually(t, "lines are dropped", func() bool { return c.process.Dropped() > 0 })
 	if err := say(t.Context(), t, talks, "hello"); err != nil {
 		t.Errorf("during the flood: %v", err)

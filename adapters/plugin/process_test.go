@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/icrelay/icrelay/bridge"
+	"github.com/icrelay/icrelay/internal/testlog"
 )
 
 const patience = 30 * time.Second // for what takes milliseconds when nobody else needs the machine
@@ -31,24 +31,6 @@ var quick = timing{
 	retry: 20 * time.Millisecond, maxRetry: 200 * time.Millisecond,
 	events: 10 * time.Millisecond,
 	quiet:  20 * time.Millisecond,
-}
-
-// A journal is a log that tests read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -79,7 +61,7 @@ func config(t testing.TB, mode string) Config {
 type processBench struct {
 	*testing.T
 	*Process
-	log *journal
+	log *testlog.Book
 }
 
 func startProcess(t *testing.T, change func(*Config, *timing)) *processBench {
@@ -89,7 +71,7 @@ func startProcess(t *testing.T, change func(*Config, *timing)) *processBench {
 	if change != nil {
 		change(&cfg, &timing)
 	}
-	log := new(journal)
+	log := new(testlog.Book)
 	p, err := start(t.Context(), cfg, Host{Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, timing)
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +260,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("the route was started: %q, %v", started, err)
 	}
 	for _, part := range []string{`"adapter":"trial"`, "is started anew", "signal: killed"} {
-		if !strings.Contains(b.log.String(), part) {
+		if !b.log.Contains(part) {
 			t.Errorf("the log does not have %q", part)
 		}
 	}
@@ -361,7 +343,7 @@ func TestRouteRefusedAfterRestart(t *testing.T) {
 	}
 	_ = syscall.Kill(b.pid(), syscall.SIGKILL)
 	eventually(t, "refused", func() bool {
-		return strings.Contains(b.log.String(), "not while that file is there") && other.state.Load() != nil
+		return b.log.Contains("not while that file is there") && other.state.Load() != nil
 	})
 	wantUnavailable(t, "Open", a.Open(t.Context(), envelope(t, "ws_open", nil)), "try again later")
 	if err := other.Open(t.Context(), envelope(t, "ws_open", nil)); err != nil {
@@ -400,7 +382,7 @@ func TestHang(t *testing.T) {
 	if exists(pid) {
 		t.Error("the old one is still there")
 	}
-	if !strings.Contains(b.log.String(), "it has not answered for 1.5s") {
+	if !b.log.Contains("it has not answered for 1.5s") {
 		t.Error("the log does not say why")
 	}
 }
@@ -540,7 +522,7 @@ func TestLogLines(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			log := new(journal)
+			log := new(testlog.Book)
 			handler := slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 				if a.Key == slog.TimeKey {
 					return slog.Attr{}
@@ -559,20 +541,20 @@ func TestLogLines(t *testing.T) {
 // A flood of lines is cut off, and how many were dropped is said.
 func TestLogFlood(t *testing.T) {
 	t.Parallel()
-	log := new(journal)
+	log := new(testlog.Book)
 	lines := newLineLog(slog.New(slog.NewJSONHandler(log, nil)))
 	text := strings.Repeat("line\n", 10_000)
 	readLines(strings.NewReader(text), lines.line, nil)
-	logged := strings.Count(log.String(), "\n")
+	logged := log.Count("\n")
 	if logged < linesPerSecond || logged > 3*linesPerSecond {
 		t.Errorf("%d lines were logged", logged)
 	}
-	if got := int(lines.dropped.Load()) + strings.Count(log.String(), `"msg":"line"`); got != 10_000 { //nolint:gosec // thousands
+	if got := int(lines.dropped.Load()) + log.Count(`"msg":"line"`); got != 10_000 { //nolint:gosec // thousands
 		t.Errorf("%d lines are accounted for", got)
 	}
 	eventually(t, "a line is taken again, and says how many were dropped", func() bool {
 		lines.line([]byte("later"), false)
-		return strings.Contains(log.String(), `"lines":`)
+		return log.Contains(`"lines":`)
 	})
 	if words := lines.lastWords(); !strings.HasSuffix(words, "later") || strings.Count(words, "/") != lastLines-1 {
 		t.Errorf("last words: %q", words)

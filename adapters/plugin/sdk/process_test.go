@@ -33,6 +33,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/icrelay/icrelay/adapters/plugin/contract"
+	"github.com/icrelay/icrelay/internal/testlog"
 )
 
 const byHand = "SDK_TEST_BY_HAND"
@@ -73,13 +74,13 @@ type process struct {
 	server *grpc.Server // of the relay
 	client *goplugin.Client
 	cmd    *exec.Cmd
-	stderr *lines
+	stderr testlog.Book
 	addr   net.Addr
 }
 
 func newProcess(t testing.TB) *process {
 	t.Helper()
-	p := &process{relay: &fakeRelay{attached: make(chan struct{})}, stderr: &lines{}}
+	p := &process{relay: &fakeRelay{attached: make(chan struct{})}}
 	pki := newCertificates(t)
 	dir, err := os.MkdirTemp("", "sdk") // short, unlike t.TempDir: sockets have short names
 	if err != nil {
@@ -105,7 +106,7 @@ func newProcess(t testing.TB) *process {
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		TLSConfig:        pki.config,
 		SkipHostEnv:      true,
-		Stderr:           p.stderr,
+		Stderr:           &p.stderr,
 		Logger:           hclog.NewNullLogger(),
 	})
 	t.Cleanup(func() {
@@ -115,7 +116,7 @@ func newProcess(t testing.TB) *process {
 	})
 	rpc, err := p.client.Client()
 	if err != nil {
-		t.Fatalf("%v; %s", err, p.stderr)
+		t.Fatalf("%v; %s", err, &p.stderr)
 	}
 	if err := rpc.Ping(); err != nil {
 		t.Fatal(err)
@@ -196,7 +197,7 @@ func (p *process) exited(t *testing.T, within time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(within); !p.client.Exited(); {
 		if time.Now().After(end) {
-			t.Fatalf("the process goes on; %s", p.stderr)
+			t.Fatalf("the process goes on; %s", &p.stderr)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

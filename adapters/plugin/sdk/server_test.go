@@ -244,13 +244,13 @@ func TestPanics(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, want := range []string{`"method":"` + name + `"`, "nil pointer", "server_test.go"} {
-				if !strings.Contains(st.log.String(), want) {
-					t.Errorf("no %s in the log: %s", want, st.log)
+				if !st.log.Contains(want) {
+					t.Errorf("no %s in the log: %s", want, &st.log)
 				}
 			}
 		})
 	}
-	if _, err := st.EndRoute(soon(t), &contract.EndRouteRequest{Route: 1}); status.Code(err) != codes.Internal || !strings.Contains(st.log.String(), "at the end") {
+	if _, err := st.EndRoute(soon(t), &contract.EndRouteRequest{Route: 1}); status.Code(err) != codes.Internal || !st.log.Contains("at the end") {
 		t.Error(err)
 	}
 	if _, err := st.Ping(soon(t), &contract.PingRequest{}); err != nil {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/icrelay/icrelay/adapters/plugin/contract"
+	"github.com/icrelay/icrelay/internal/testlog"
 )
 
 // As a plugin the test binary is the one of process_test.go.
@@ -37,7 +37,7 @@ type stage struct {
 	contract.AdapterClient
 	conn  *grpc.ClientConn
 	relay *fakeRelay
-	log   *lines
+	log   testlog.Book
 	s     *server
 	g     *grpc.Server
 	end   context.CancelFunc
@@ -45,7 +45,7 @@ type stage struct {
 
 func newStage(t *testing.T, start func(context.Context, *Route) (any, error)) *stage {
 	t.Helper()
-	st := &stage{relay: &fakeRelay{}, log: &lines{}}
+	st := &stage{relay: &fakeRelay{}}
 	r := grpc.NewServer(grpc.WaitForHandlers(true))
 	contract.RegisterHostServer(r, st.relay)
 	contract.RegisterAdapterServer(r, st.relay)
@@ -53,7 +53,7 @@ func newStage(t *testing.T, start func(context.Context, *Route) (any, error)) *s
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	st.end = cancel
-	st.s = newServer(ctx, back, newLogger(st.log), start)
+	st.s = newServer(ctx, back, newLogger(&st.log), start)
 	st.g = st.s.grpc()
 	st.conn = dial(t, st.g)
 	st.PluginClient, st.AdapterClient = contract.NewPluginClient(st.conn), contract.NewAdapterClient(st.conn)
@@ -193,24 +193,6 @@ func (f *fakeRelay) Attach(_ *contract.AttachRequest, stream grpc.ServerStreamin
 	case <-stream.Context().Done():
 	}
 	return nil
-}
-
-// lines is a log that tests read.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // Values that all tests use.
