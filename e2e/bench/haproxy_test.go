@@ -16,6 +16,7 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/client"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/testlog"
 	"github.com/icrelay/icrelay/internal/testnet"
 )
 
@@ -125,7 +126,7 @@ func newFleet(t *testing.T, haproxy string) *fleet {
 // balance runs HAProxy until the test ends.
 func (f *fleet) balance(haproxy, file string) {
 	command := exec.Command(haproxy, "-db", "-f", file) //nolint:gosec // found on this machine
-	var log lockedBuffer
+	var log testlog.Book
 	command.Stdout, command.Stderr = &log, &log
 	f.must(command.Start())
 	f.Cleanup(func() {

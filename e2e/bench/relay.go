@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/icrelay/icrelay/internal/bench"
+	"github.com/icrelay/icrelay/internal/testlog"
 )
 
 // A process is a part of the setup that runs until it is stopped.
@@ -26,28 +26,7 @@ type process struct {
 	command *exec.Cmd
 	said    map[string]string // the first lines of its output: name and value
 	ended   chan struct{}
-	log     lockedBuffer
-}
-
-// lockedBuffer keeps the beginning of what a process logs.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.buf.Len() < 64<<10 {
-		b.buf.Write(p)
-	}
-	return len(p), nil
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	log     testlog.Book
 }
 
 // patience is for a process to start or to stop.
