@@ -240,8 +240,8 @@ func (i *incarnation) watch(ctx context.Context) error {
 	sick := make(chan error, 2)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	i.tasks.Go(func() { i.ping(ctx, sick) })
-	i.tasks.Go(func() { i.weigh(ctx, sick) })
+	i.tasks.Go(func() { sick <- every(ctx, i.process.timing.ping, i.ping) })
+	i.tasks.Go(func() { sick <- every(ctx, i.process.timing.weigh, i.weigh) })
 	select {
 	case <-ctx.Done():
 		return nil
@@ -252,59 +252,47 @@ func (i *incarnation) watch(ctx context.Context) error {
 	}
 }
 
-// ping asks for signs of life.
-func (i *incarnation) ping(ctx context.Context, sick chan<- error) {
-	t := i.process.timing
-	ticker := time.NewTicker(t.ping)
+// every looks again and again, until something is wrong. nil means that ctx has ended.
+func every(ctx context.Context, pause time.Duration, look func(context.Context) error) error {
+	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-ticker.C:
 		}
-		for begin := time.Now(); ; {
-			asked, end := context.WithDeadline(ctx, begin.Add(t.pingTimeout))
-			_, err := i.plugin.Ping(asked, &contract.PingRequest{})
-			end()
-			if ctx.Err() != nil {
-				return
-			}
-			if err == nil || status.Code(err) == codes.Unimplemented {
-				break
-			}
-			if time.Since(begin) >= t.pingTimeout {
-				sick <- fmt.Errorf("it has not answered for %s: %s", t.pingTimeout, shorten(status.Convert(err).Message(), 300))
-				return
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(50 * time.Millisecond):
-			}
+		if err := look(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-// weigh watches the process's memory.
-func (i *incarnation) weigh(ctx context.Context, sick chan<- error) {
-	pid := i.program.command.Process.Pid
-	if _, known := residentMemory(pid); !known {
-		return
-	}
-	ticker := time.NewTicker(i.process.timing.weigh)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+// ping asks for a sign of life, for as long as one may take.
+func (i *incarnation) ping(ctx context.Context) error {
+	timeout := i.process.timing.pingTimeout
+	for begin := time.Now(); ; {
+		asked, end := context.WithDeadline(ctx, begin.Add(timeout))
+		_, err := i.plugin.Ping(asked, &contract.PingRequest{})
+		end()
+		if err == nil || status.Code(err) == codes.Unimplemented || ctx.Err() != nil {
+			return nil
 		}
-		if size, known := residentMemory(pid); known && size > i.process.cfg.Memory {
-			sick <- fmt.Errorf("it has %d MiB of memory, and may have %d (memory)", size>>20, i.process.cfg.Memory>>20)
-			return
+		if time.Since(begin) >= timeout {
+			return fmt.Errorf("it has not answered for %s: %s", timeout, shorten(status.Convert(err).Message(), 300))
+		}
+		if sleep(ctx, 50*time.Millisecond) != nil {
+			return nil
 		}
 	}
+}
+
+// weigh looks at the process's memory, where that is known.
+func (i *incarnation) weigh(context.Context) error {
+	if size, known := residentMemory(i.program.command.Process.Pid); known && size > i.process.cfg.Memory {
+		return fmt.Errorf("it has %d MiB of memory, and may have %d (memory)", size>>20, i.process.cfg.Memory>>20)
+	}
+	return nil
 }
 
 // end ends whatever there is of the incarnation. A process that may finish is
