@@ -241,7 +241,7 @@ func (h *hub) deliver(batch *checkedBatch) {
 		switch {
 		case session == nil:
 			h.gateway.count.messagesStale.Add(1)
-		case first && !isGreeting(message):
+		case first && !batch.greets[i]:
 			session.end(CloseReason{CloseCanisterReset, "the canister no longer has the first message of this connection; reconnect"})
 		default:
 			if first {
@@ -251,13 +251,6 @@ func (h *hub) deliver(batch *checkedBatch) {
 			h.gateway.count.messagesOut.Add(1)
 		}
 	}
-}
-
-// isGreeting reports whether a message is a client's first: the open message
-// has sequence number 1, and a client refuses any other start.
-func isGreeting(message *candid.OutputMessage) bool {
-	content, err := candid.DecodeWebsocketMessage(message.Content)
-	return err == nil && content.SequenceNum == 1
 }
 
 // checkNonces refuses a batch that would make a client miss a message: keys

@@ -71,14 +71,14 @@ func (h *hub) doubtWhenQuiet() {
 func (h *hub) missesGreeting(batch *checkedBatch) bool {
 	greeted := make(map[candid.ClientKey]bool)
 	for i := range batch.Messages {
-		message := &batch.Messages[i]
-		if greeted[message.ClientKey] || !h.isNew(message.ClientKey) {
+		key := batch.Messages[i].ClientKey
+		if greeted[key] || !h.isNew(key) {
 			continue
 		}
-		if !isGreeting(message) {
+		if !batch.greets[i] {
 			return true
 		}
-		greeted[message.ClientKey] = true
+		greeted[key] = true
 	}
 	return false
 }

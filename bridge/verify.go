@@ -20,6 +20,7 @@ const maxCertificateAge = 4*time.Minute + 30*time.Second
 // A checkedBatch is a batch whose certificate, witness and contents agree.
 type checkedBatch struct {
 	Batch
+	greets  []bool // for each message: it is the first of a connection
 	witness *ic.HashTree
 	time    time.Time // of the certificate
 
@@ -50,6 +51,7 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 	if !witness.WellFormed() {
 		return nil, flawed(flawWitness, errors.New("witness: its labels are not in order"))
 	}
+	checked := &checkedBatch{Batch: batch, greets: make([]bool, len(batch.Messages)), witness: witness, time: cert.Time}
 	var label []byte
 	for i := range batch.Messages {
 		message := &batch.Messages[i]
@@ -62,11 +64,17 @@ func verify(verifier *ic.Verifier, canister candid.Principal, batch Batch, now t
 			return nil, flawed(flawContent, fmt.Errorf("message %s: its content is not the certified one", message.Key))
 		}
 		// Whom it is for stands outside of what is certified, and once more inside.
-		if inner, err := candid.DecodeWebsocketMessage(message.Content); err == nil && inner.ClientKey != message.ClientKey {
+		inner, err := candid.DecodeWebsocketMessage(message.Content)
+		if err != nil {
+			continue // what it says is for the client to judge
+		}
+		if inner.ClientKey != message.ClientKey {
 			return nil, flawed(flawContent, fmt.Errorf("message %s: it is for %s, not for %s", message.Key, inner.ClientKey, message.ClientKey))
 		}
+		// The open message has sequence number 1, and a client refuses any other start.
+		checked.greets[i] = inner.SequenceNum == 1
 	}
-	return &checkedBatch{Batch: batch, witness: witness, time: cert.Time}, nil
+	return checked, nil
 }
 
 // VerifyBatch makes a client's checks on a batch that has messages.
