@@ -78,8 +78,8 @@ func baseWindow(base bridge.Adapter) *window {
 	return &window{messages: 1}
 }
 
-// beginFirst gives the process the route.
-func (a *Adapter) beginFirst(ctx context.Context) error {
+// startRoute gives the process the route.
+func (a *Adapter) startRoute(ctx context.Context) error {
 	for {
 		i, err := a.process.running(ctx)
 		if err != nil {
@@ -98,8 +98,8 @@ func (a *Adapter) beginFirst(ctx context.Context) error {
 	}
 }
 
-// beginAgain gives the route to a process that was started anew, as often as it takes.
-func (a *Adapter) beginAgain(i *incarnation) {
+// startRouteAgain gives the route to a process that was started anew, as often as it takes.
+func (a *Adapter) startRouteAgain(i *incarnation) {
 	pauses := pauses{first: a.process.timing.retry, longest: a.process.timing.maxRetry}
 	for !a.ending.Load() {
 		s, err := a.startIn(i.ctx, i)
@@ -213,8 +213,8 @@ func (s *state) lacks(method contract.Method, err error) bool {
 	return true
 }
 
-// begin is the beginning of a call. The state is nil if the process does not have the route.
-func (a *Adapter) begin() (s *state, end func()) {
+// beginCall is for every call of the gateway. The state is nil if the process does not have the route.
+func (a *Adapter) beginCall() (s *state, end func()) {
 	a.calls.Add(1)
 	a.called.Store(time.Now().UnixNano())
 	s = a.state.Load()
@@ -238,7 +238,7 @@ func (a *Adapter) Window() (messages, bytes int) {
 
 // Open implements bridge.Adapter.
 func (a *Adapter) Open(ctx context.Context, env bridge.Envelope) error {
-	s, end := a.begin()
+	s, end := a.beginCall()
 	defer end()
 	if s == nil {
 		return a.down()
@@ -300,7 +300,7 @@ func (a *Adapter) isLost(canister candid.Principal, s *state) bool {
 
 // Message implements bridge.Adapter.
 func (a *Adapter) Message(ctx context.Context, env bridge.Envelope) error {
-	s, end := a.begin()
+	s, end := a.beginCall()
 	defer end()
 	if s == nil {
 		return a.down()
@@ -337,7 +337,7 @@ func (a *Adapter) Lost(ctx context.Context, canister candid.Principal, client ca
 }
 
 func (a *Adapter) close(ctx context.Context, canister candid.Principal, client candid.ClientKey, lost bool) error {
-	s, end := a.begin()
+	s, end := a.beginCall()
 	defer end()
 	if s != nil && s.does(contract.Method_CLOSE) {
 		patience := a.process.cfg.CallTimeout
@@ -361,7 +361,7 @@ func (a *Adapter) close(ctx context.Context, canister candid.Principal, client c
 
 // Poll implements bridge.Adapter.
 func (a *Adapter) Poll(ctx context.Context, canister candid.Principal, from uint64) (bridge.Batch, error) {
-	s, end := a.begin()
+	s, end := a.beginCall()
 	defer end()
 	if s == nil || a.isLost(canister, s) {
 		a.forgetOpened(canister)
@@ -409,7 +409,7 @@ func (a *Adapter) confirm(canister candid.Principal, note func()) {
 
 // Check implements bridge.Checker.
 func (a *Adapter) Check(ctx context.Context, canister candid.Principal) error {
-	s, end := a.begin()
+	s, end := a.beginCall()
 	defer end()
 	if s == nil {
 		return a.down()

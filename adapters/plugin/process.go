@@ -133,7 +133,7 @@ func (p *Process) supervise(i *incarnation) {
 			p.lost(nil, cause)
 		}
 		p.log.Info("adapter started", "pid", i.program.ID())
-		p.begin(i)
+		p.startRoutes(i)
 	}
 }
 
@@ -154,15 +154,15 @@ func (p *Process) lost(i *incarnation, cause error) {
 	}
 }
 
-// begin gives a new incarnation the routes that the process has had before.
-func (p *Process) begin(i *incarnation) {
+// startRoutes gives a new incarnation the routes that the process has had before.
+func (p *Process) startRoutes(i *incarnation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current, p.problem = i, nil
 	p.change()
 	for _, a := range p.routes {
 		if a.confirmed {
-			i.tasks.Go(func() { a.beginAgain(i) })
+			i.tasks.Go(func() { a.startRouteAgain(i) })
 		}
 	}
 }
@@ -204,7 +204,7 @@ func (p *Process) Route(ctx context.Context, r Route) (*Adapter, error) {
 	a := newAdapter(p, p.last, r)
 	p.routes[a.number] = a
 	p.mu.Unlock()
-	if err := a.beginFirst(ctx); err != nil {
+	if err := a.startRoute(ctx); err != nil {
 		p.forget(a)
 		return nil, fmt.Errorf("adapter %q: %w", p.cfg.Name, err)
 	}
