@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -221,10 +223,10 @@ func TestCallsEnd(t *testing.T) {
 // client has gone: there is time for the base to tell it.
 func TestCloseBesideTheDeaf(t *testing.T) {
 	t.Parallel()
-	b := startProcess(t, nil)
+	b := startProcess(t, func(_ *Config, timing *timing) { timing.ping = time.Hour }) // nobody ends it for that
 	base := newFakeBase()
 	a := b.add(base, `{}`)
-	_ = syscall.Kill(b.pid(), syscall.SIGSTOP)
+	stopAll(t, b.pid())
 	for lost, method := range map[bool]string{false: "close", true: "lost"} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		if err := a.close(ctx, testCanister, candid.ClientKey{Principal: "p"}, lost); err != nil || base.count(method) != 1 {
@@ -232,6 +234,30 @@ func TestCloseBesideTheDeaf(t *testing.T) {
 		}
 		cancel()
 	}
+}
+
+// stopAll stops a process, and returns when none of its threads runs any more:
+// those that do meanwhile may still answer.
+func stopAll(t *testing.T, pid int) {
+	t.Helper()
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		running := 0
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread) //nolint:gosec // of the process under test
+			if _, state, _ := strings.Cut(string(stat), ") "); err == nil && !strings.HasPrefix(state, "T") {
+				running++
+			}
+		}
+		if running == 0 {
+			if len(threads) == 0 { // no /proc here
+				time.Sleep(200 * time.Millisecond)
+			}
+			return
+		}
+	}
+	t.Fatal("it does not stop")
 }
 
 // Large envelopes pass up to what a message can have; more is refused.
