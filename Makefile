@@ -26,7 +26,7 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND  := $(shell command -v cc gcc clang 2>/dev/null | head -n 1)
 RACE      := $(if $(CC_FOUND),-race,)
 
-.PHONY: help run page plugins proto test test-go test-canister test-e2e lint fuzz bench bench-go soak cost canister check build build-wasm64 clean
+.PHONY: help run page plugins proto test test-go test-canister test-e2e lint fuzz bench bench-compare bench-go soak cost canister check build build-wasm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -111,6 +111,10 @@ fuzz: ## every fuzz target for FUZZTIME each; goes on after a finding
 bench: build ## what the relay carries, beside what this machine could do without it (see docs/capacity.md)
 	$(GO) build -o bin/bench ./e2e/bench
 	./bin/bench
+
+bench-compare: build ## this relay beside another gateway: GATEWAY='program arguments' with {address} and {network} in them
+	$(GO) build -o bin/bench ./e2e/bench
+	./bin/bench compare $(GATEWAY)
 
 bench-go: ## every Go benchmark
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...

@@ -14,5 +14,7 @@
 //	bareclients.go  clients of the bare server
 //	bareposts.go    signed envelopes straight to the network
 //	suite.go        what is measured
+//	compare.go      this relay beside another gateway
+//	other.go        the other gateway's process
 //	results.go      figures, ceilings, targets
 package main

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,11 +109,11 @@ func newFleet(t *testing.T, haproxy string) *fleet {
 	f.must(err)
 	text := string(config)
 	for i := range f.gateways {
-		f.listen[i] = freeAddress(t)
+		f.listen[i] = mustFree(t)
 		f.start(i)
 		text = replaceOnce(t, text, fmt.Sprintf("127.0.0.1:808%d", i+1), f.listen[i])
 	}
-	front := freeAddress(t)
+	front := mustFree(t)
 	text = replaceOnce(t, text, "127.0.0.1:8080", front)
 	f.url = "ws://" + front
 	file := filepath.Join(f.dir, "haproxy.cfg")
@@ -241,15 +240,13 @@ func (x *talker) echo(ctx context.Context, conn *client.Conn) {
 	}
 }
 
-// freeAddress is one where nobody listens at the moment.
-func freeAddress(t *testing.T) string {
+func mustFree(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	return address
 }
 
 func replaceOnce(t *testing.T, text, from, to string) string {

@@ -26,14 +26,20 @@ const (
 	partPosts   = "bare-posts"
 )
 
-// start runs the part that the arguments name, or the suite.
+// compare, as the first argument, measures another gateway, whose command follows.
+const compare = "compare"
+
+// start runs the part that the arguments name, the suite, or a comparison.
 func start(ctx context.Context, args []string) error {
-	if len(args) == 0 {
+	if len(args) == 0 || args[0] == compare {
 		settings, err := settingsFromEnvironment()
 		if err != nil {
 			return err
 		}
-		return runSuite(ctx, settings, os.Stdout)
+		if len(args) == 0 {
+			return runSuite(ctx, settings, os.Stdout)
+		}
+		return runComparison(ctx, settings, args[1:], os.Stdout)
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	switch args[0] {

@@ -2,9 +2,10 @@ package bench
 
 import (
 	"encoding/json"
-	"github.com/icrelay/icrelay/internal/histogram"
 	"io"
 	"time"
+
+	"github.com/icrelay/icrelay/internal/histogram"
 )
 
 // A Report is what a run has found. Times are milliseconds, sizes bytes.
