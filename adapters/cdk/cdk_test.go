@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) adaptertest.Target {
 		network := testnet.Start(t)
 		canister := network.Create()
-		network.InstallFile(canister, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+		network.InstallFile(canister, testnet.EchoFile, candid.EncodeEmpty())
 		identity := testnet.Identity(t)
 		return adaptertest.Target{
 			Adapter:     New(network.Client, identity),

@@ -37,7 +37,7 @@ func TestConformanceOfCDK(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) adaptertest.Target {
 		network := testnet.Start(t)
 		id := network.Create()
-		network.InstallFile(id, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+		network.InstallFile(id, testnet.EchoFile, candid.EncodeEmpty())
 		return b.target(t, network, id, func(client *ic.Client, identity ic.Identity) bridge.Adapter { return cdk.New(client, identity) },
 			func(n int) []byte { return textMessage(t, fmt.Sprint(n)) })
 	})

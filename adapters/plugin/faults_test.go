@@ -40,7 +40,7 @@ func newTown(t *testing.T, change func(*Config, *timing)) *town {
 	network, identity := testnet.Start(t), testnet.Identity(t)
 	c := &town{T: t, network: network, builtIn: network.Create(), wrapped: network.Create()}
 	for _, id := range []candid.Principal{c.builtIn, c.wrapped} {
-		network.InstallFile(id, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+		network.InstallFile(id, testnet.EchoFile, candid.EncodeEmpty())
 	}
 	cfg, timing := config(t, ""), quick
 	cfg.StartTimeout = patience

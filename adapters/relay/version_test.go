@@ -92,7 +92,7 @@ func TestUnknownInterface(t *testing.T) {
 			[]string{"(0.0.1) speaks version 0 of its interface, this gateway version 1", "upgrade the canister", "relay canister wasm"}},
 		{"without relay_version", func() candid.Principal {
 			id := n.Create()
-			n.InstallFile(id, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+			n.InstallFile(id, testnet.EchoFile, candid.EncodeEmpty())
 			return id
 		}, []string{"has no method relay_version", "older than this gateway", "version 1 of its interface", "relay canister wasm"}},
 		{"a relay_version of another kind", func() candid.Principal {

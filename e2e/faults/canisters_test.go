@@ -10,6 +10,7 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/canister"
 	"github.com/icrelay/icrelay/client"
+	"github.com/icrelay/icrelay/internal/testnet"
 	"github.com/icrelay/icrelay/localnet/execution"
 )
 
@@ -155,12 +156,12 @@ var everyLife = []event{
 // life is what can happen, besides, to a canister with the CDK.
 var life = []event{
 	{"upgraded", func(s *stage) {
-		s.whileAway(func() { s.w.install(s.id, execution.ModeUpgrade, module(s, echoFile), candid.EncodeEmpty()) })
+		s.whileAway(func() { s.w.install(s.id, execution.ModeUpgrade, testnet.Module(s, echoFile), candid.EncodeEmpty()) })
 		s.bothEnd([]way{noLongerIn, forgotten}, forgotten)
 		s.recovers()
 	}},
 	{"reinstalled without a stop", func(s *stage) {
-		s.w.install(s.id, execution.ModeReinstall, module(s, echoFile), candid.EncodeEmpty())
+		s.w.install(s.id, execution.ModeReinstall, testnet.Module(s, echoFile), candid.EncodeEmpty())
 		s.bothEnd([]way{noLongerIn, forgotten}, forgotten)
 		s.recovers()
 	}},
@@ -168,14 +169,14 @@ var life = []event{
 		s.w.must(s.w.Machine().Uninstall(s.w.ctx(), s.id))
 		s.bothEnd([]way{refusedWith(noModule.part), noModule}, noModule)
 		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, noModule.part)
-		s.w.install(s.id, execution.ModeInstall, module(s, echoFile), candid.EncodeEmpty())
+		s.w.install(s.id, execution.ModeInstall, testnet.Module(s, echoFile), candid.EncodeEmpty())
 		s.recovers()
 	}},
 	{"replaced by one that lacks the interface", func(s *stage) {
-		s.w.install(s.id, execution.ModeReinstall, module(s, targetFile), candid.EncodeEmpty())
+		s.w.install(s.id, execution.ModeReinstall, testnet.Module(s, targetFile), candid.EncodeEmpty())
 		s.bothEnd([]way{refusedWith("no update method 'ws_message'"), noPolls}, noPolls)
 		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, "no update method 'ws_open'")
-		s.w.install(s.id, execution.ModeReinstall, module(s, echoFile), candid.EncodeEmpty())
+		s.w.install(s.id, execution.ModeReinstall, testnet.Module(s, echoFile), candid.EncodeEmpty())
 		s.recovers()
 	}},
 	{"traps in ws_get_messages", func(s *stage) {
@@ -251,7 +252,7 @@ var relayLife = []event{
 	}},
 	{"replaced by one that lacks the interface", func(s *stage) {
 		s.active.quiet() // replies to calls under way would find no code to take them
-		s.w.install(s.id, execution.ModeReinstall, module(s, targetFile), candid.EncodeEmpty())
+		s.w.install(s.id, execution.ModeReinstall, testnet.Module(s, targetFile), candid.EncodeEmpty())
 		s.active.resume(beat)
 		s.bothEnd([]way{refusedWith("no update method 'ws_message'"), noPolls}, noPolls)
 		s.g.turnedAway(s.T, s.id, bridge.CloseRefused, "no ")
@@ -266,18 +267,18 @@ var relayLife = []event{
 	}},
 	{"its target is upgraded", func(s *stage) {
 		s.w.stop(s.relay.target)
-		s.w.install(s.relay.target, execution.ModeUpgrade, module(s, targetFile), candid.EncodeEmpty())
+		s.w.install(s.relay.target, execution.ModeUpgrade, testnet.Module(s, targetFile), candid.EncodeEmpty())
 		s.w.start(s.relay.target)
 		s.goesOn()
 	}},
 	{"its target is reinstalled", func(s *stage) {
-		s.w.install(s.relay.target, execution.ModeReinstall, module(s, targetFile), candid.EncodeEmpty())
+		s.w.install(s.relay.target, execution.ModeReinstall, testnet.Module(s, targetFile), candid.EncodeEmpty())
 		s.goesOn()
 	}},
 	{"its target is replaced by one without the method", func(s *stage) {
-		s.w.install(s.relay.target, execution.ModeReinstall, module(s, echoFile), candid.EncodeEmpty())
+		s.w.install(s.relay.target, execution.ModeReinstall, testnet.Module(s, echoFile), candid.EncodeEmpty())
 		s.fails()
-		s.w.install(s.relay.target, execution.ModeReinstall, module(s, targetFile), candid.EncodeEmpty())
+		s.w.install(s.relay.target, execution.ModeReinstall, testnet.Module(s, targetFile), candid.EncodeEmpty())
 		s.goesOn()
 	}},
 	{"its target is deleted", func(s *stage) {

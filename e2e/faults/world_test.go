@@ -5,7 +5,6 @@ import (
 	"flag"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -69,19 +68,9 @@ func (w *world) within(t *testing.T) *world {
 
 // Modules, by their files.
 const (
-	echoFile   = "e2e/canisters/echo/echo.wasm"
+	echoFile   = testnet.EchoFile
 	targetFile = "e2e/canisters/target/target.wasm"
 )
-
-// module reads a Wasm file, named from the project's root.
-func module(t testing.TB, file string) []byte {
-	t.Helper()
-	code, err := os.ReadFile(filepath.Join(testnet.Root(), file)) //nolint:gosec // tests name their own files
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code
-}
 
 // echo is a new canister with the CDK's interface, in Wasm.
 func (w *world) echo() candid.Principal {

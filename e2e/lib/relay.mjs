@@ -15,7 +15,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const GUESTBOOK_WASM = join(ROOT, "examples/motoko/guestbook/guestbook.wasm");
 
 /** Canisters for these tests: one with the CDK's interface that echoes, one whose methods all fail. */
-export const ECHO_WASM = join(ROOT, "e2e/canisters/echo/echo.wasm");
+export const ECHO_WASM = process.env.ECHO_WASM ?? join(ROOT, "e2e/canisters/echo/echo.wasm");
 export const FAULTY_WASM = join(ROOT, "e2e/canisters/faulty/faulty.wasm");
 /** One that writes down what it is told, and by which client. */
 export const DIARY_WASM = join(ROOT, "e2e/canisters/diary/diary.wasm");

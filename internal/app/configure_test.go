@@ -164,7 +164,7 @@ func TestConfigureWithoutRights(t *testing.T) {
 func TestConfigureRefuses(t *testing.T) {
 	n := testnet.Start(t)
 	old, empty := n.Create(), n.Create()
-	n.InstallFile(old, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+	n.InstallFile(old, testnet.EchoFile, candid.EncodeEmpty())
 	file := func(canister candid.Principal) string {
 		return fmt.Sprintf("[network]\nurl = %q\n[[route]]\ncanister = %q\nadapter = \"relay\"\nrelay.call = [{ target = %[2]q, method = \"post\" }]\n", n.URL(), canister)
 	}

@@ -261,7 +261,7 @@ func TestSettingsAtTheirBounds(t *testing.T) {
 func TestUnknownRelayCanister(t *testing.T) {
 	n := testnet.Start(t)
 	id := n.Create()
-	n.InstallFile(id, "e2e/canisters/echo/echo.wasm", candid.EncodeEmpty())
+	n.InstallFile(id, testnet.EchoFile, candid.EncodeEmpty())
 	r := start(t, load(t, fmt.Sprintf(`
 [gateway]
 listen = "127.0.0.1:0"
