@@ -26,7 +26,7 @@ GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND  := $(shell command -v cc gcc clang 2>/dev/null | head -n 1)
 RACE      := $(if $(CC_FOUND),-race,)
 
-.PHONY: help run page plugins proto test test-go test-canister test-e2e lint fuzz bench bench-compare bench-go soak cost canister check build build-wasm64 clean
+.PHONY: help run page plugins proto test test-go test-canister test-e2e test-cdk lint fuzz bench bench-compare bench-go soak cost canister check build build-wasm64 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
@@ -88,6 +88,16 @@ test-canister: $(NPM_ALL) ## rebuild every committed Wasm byte for byte, and tes
 
 test-e2e: $(NPM_ALL) page build plugins ## stock JavaScript clients, in Node and in Chromium
 	RELAY_BIN=$(CURDIR)/bin/relay RELAY_PLUGINS=$(CURDIR)/bin $(NPM) test --silent --workspace e2e
+
+# The packages whose tests install EchoFile.
+CDK_TESTS := ./adapters/... ./internal/app ./e2e/faults
+RUST_ECHO := e2e/canisters/rust/target/wasm32-unknown-unknown/release/echo.wasm
+
+test-cdk: export ECHO_WASM := $(CURDIR)/$(RUST_ECHO)
+test-cdk: $(NPM_ALL) build ## the tests of canisters with the CDK again, with the official Rust CDK (needs cargo, and rustup target add wasm32-unknown-unknown)
+	cd e2e/canisters/rust && cargo build --locked --release --target wasm32-unknown-unknown
+	$(GO) test -count 1 -p 1 $(CDK_TESTS)
+	RELAY_BIN=$(CURDIR)/bin/relay $(NODE) --test --test-reporter=spec e2e/cdk.test.mjs e2e/order.test.mjs
 
 canister: $(NPM_ALL) ## rebuild the committed Wasm and .did files from their Motoko sources
 	$(NODE) canister/build.mjs
