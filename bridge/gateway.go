@@ -95,6 +95,8 @@ type Gateway struct {
 	hangUp  context.CancelFunc
 	running sync.WaitGroup // sessions and pollers
 
+	farewells chan struct{} // holds one for each that is under way
+
 	mu         sync.Mutex
 	stopped    bool
 	sessions   map[*session]struct{} // a session outlives its socket by the calls under way
@@ -145,6 +147,7 @@ func New(o Options) (*Gateway, error) {
 		opens:    newOpens(maxOpens),
 		ready:    readiness{reachable: o.Reachable, certificates: o.Certificates},
 
+		farewells:  make(chan struct{}, maxFarewells),
 		sessions:   make(map[*session]struct{}),
 		hubs:       make(map[candid.Principal]*hub),
 		principals: make(map[candid.Principal]int),

@@ -723,6 +723,54 @@ func TestStopDeadline(t *testing.T) {
 	}
 }
 
+// When many clients go at once, few calls at a time tell the canister, and it is
+// told of all. A stop does not wait for those that had no turn.
+func TestManyFarewells(t *testing.T) {
+	answer := make(chan struct{})
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Limits.StopTimeout = 100 * time.Millisecond
+		c.onClose = func(ctx context.Context) {
+			select {
+			case <-answer:
+			case <-ctx.Done():
+			}
+		}
+	})
+	b.gateway.farewells = make(chan struct{}, 3)
+	leave := func(n int) (keys []candid.ClientKey) {
+		for range n {
+			p := b.open()
+			keys = append(keys, p.key)
+			_ = p.conn.Close()
+		}
+		b.eventually("three calls under way", func() bool { return get(b.canister, func() int { return b.canister.under }) == 3 })
+		return keys
+	}
+	keys := leave(20)
+	close(answer)
+	b.eventually("no session left", func() bool {
+		b.gateway.mu.Lock()
+		defer b.gateway.mu.Unlock()
+		return len(b.gateway.sessions) == 0
+	})
+	for _, key := range keys {
+		if n := get(b.canister, func() int { return b.canister.closed[key] }); n != 1 {
+			t.Errorf("the canister was told %d times that %s has gone", n, key)
+		}
+	}
+	if most := get(b.canister, func() int { return b.canister.maxUnder }); most != 3 {
+		t.Errorf("%d calls were under way, want 3", most)
+	}
+
+	answer = make(chan struct{})
+	leave(20)
+	start := time.Now()
+	b.stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
 func TestConnectionLimit(t *testing.T) {
 	b := newBench(t, func(o *Options, _ *testCanister) { o.Limits.MaxConnections = 2 })
 	b.open()

@@ -95,17 +95,31 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	if !s.registered {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.CallTimeout)
-	defer cancel()
-	route := h.route.Load()
-	defer took(route.times.close, time.Now())
-	tell := route.Adapter.Close
-	if resumer, ok := route.Adapter.(Resumer); ok && !s.departed {
-		tell = resumer.Lost
-	}
-	if err := tell(ctx, h.canister, s.key); err != nil {
+	if err := h.farewell(ctx, s); err != nil {
 		s.log.Load().Warn("canister not told that the client has gone; its own timeout will remove it", "error", err)
 	}
+}
+
+// maxFarewells is how many calls may tell canisters at a time that a client has
+// gone: when a load balancer goes, all go at once, and such calls are not urgent.
+const maxFarewells = 1024
+
+// farewell tells the canister that a client has gone.
+func (h *hub) farewell(ctx context.Context, s *session) error {
+	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.CallTimeout)
+	defer cancel()
+	select {
+	case h.gateway.farewells <- struct{}{}:
+		defer func() { <-h.gateway.farewells }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	route := h.route.Load()
+	defer took(route.times.close, time.Now())
+	if resumer, ok := route.Adapter.(Resumer); ok && !s.departed {
+		return resumer.Lost(ctx, h.canister, s.key)
+	}
+	return route.Adapter.Close(ctx, h.canister, s.key)
 }
 
 // wake makes the poller poll at once. It never blocks.

@@ -36,7 +36,7 @@ type testCanister struct {
 	received []candid.WebsocketMessage
 	closed   map[candid.ClientKey]int
 	polls    int
-	under    int // Message calls under way
+	under    int // Message and Close calls under way
 	maxUnder int
 
 	answered   map[candid.ClientKey]bool // opens that are answered without being executed
@@ -45,6 +45,7 @@ type testCanister struct {
 	onOpen     func(candid.ClientKey) // with mu held
 	refuseOpen func(candid.ClientKey) error
 	onMessage  func(context.Context, Envelope) error
+	onClose    func(context.Context)
 	corrupt    func(*Batch) error // changes a poll's answer, or fails it
 }
 
@@ -74,15 +75,7 @@ func (c *testCanister) Open(_ context.Context, env Envelope) error {
 }
 
 func (c *testCanister) Message(ctx context.Context, env Envelope) error {
-	c.mu.Lock()
-	c.under++
-	c.maxUnder = max(c.maxUnder, c.under)
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		c.under--
-		c.mu.Unlock()
-	}()
+	defer c.underway()()
 	if c.onMessage != nil {
 		if err := c.onMessage(ctx, env); err != nil {
 			return err
@@ -106,7 +99,24 @@ func (c *testCanister) Message(ctx context.Context, env Envelope) error {
 	return nil
 }
 
+// underway counts a call until what it returns is called.
+func (c *testCanister) underway() (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.under++
+	c.maxUnder = max(c.maxUnder, c.under)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.under--
+	}
+}
+
 func (c *testCanister) Close(ctx context.Context, _ candid.Principal, client candid.ClientKey) error {
+	defer c.underway()()
+	if c.onClose != nil {
+		c.onClose(ctx)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
