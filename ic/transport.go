@@ -18,8 +18,6 @@ func newTransport(opts *Options) *http.Transport {
 		MaxIdleConns:          opts.MaxIdle,
 		MaxIdleConnsPerHost:   opts.MaxIdle,
 		ForceAttemptHTTP2:     true,
-		ReadBufferSize:        32 << 10,
-		WriteBufferSize:       8 << 10, // most requests are of one KiB, and there may be many connections
 		// All requests share one connection of HTTP/2. One whose other end has
 		// vanished without a word would take them all with it, until TCP notices.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},

@@ -46,6 +46,7 @@ func runComparison(ctx context.Context, s settings, command []string, out io.Wri
 
 func (c *comparison) contests() []contest {
 	senders, crowd := strconv.Itoa(c.senders), c.crowds[len(c.crowds)-1]
+	calm := max(1, c.rate/10)
 	seconds := []string{"--duration", c.seconds.String()}
 	with := func(args ...string) []string { return append(args, seconds...) }
 	sent := row{"messages/s", func(r *bench.Report) string { return fmt.Sprintf("%.0f", r.Messages.SentPerSecond) }}
@@ -57,8 +58,8 @@ func (c *comparison) contests() []contest {
 	size := row{"bytes of a frame", func(r *bench.Report) string { return fmt.Sprintf("%.0f", r.Messages.BytesIn) }}
 	return []contest{
 		{
-			fmt.Sprintf("%d clients, %d messages/s and back", c.senders, c.rate/10),
-			with("--pattern", "echo", "--clients", senders, "--rate", strconv.Itoa(c.rate/10)), []row{times, cost},
+			fmt.Sprintf("%d clients, %d messages/s and back", c.senders, calm),
+			with("--pattern", "echo", "--clients", senders, "--rate", strconv.Itoa(calm)), []row{times, cost},
 		},
 		{
 			fmt.Sprintf("%d clients, one message under way each", c.senders),
