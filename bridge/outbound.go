@@ -116,13 +116,14 @@ func (o *outbound) expectReadWithin(d time.Duration) error {
 }
 
 // close queues the close frame behind what waits, or instead of it. Only the
-// first call counts; it reports whether it was this one.
-func (o *outbound) close(reason CloseReason, dropWaiting bool) bool {
+// first call counts; it calls first, before anything is written, and returns true.
+func (o *outbound) close(reason CloseReason, dropWaiting bool, first func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.end != nil {
 		return false
 	}
+	first()
 	if dropWaiting {
 		o.frames, o.bytes = nil, 0
 	}

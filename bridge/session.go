@@ -77,7 +77,7 @@ func newSession(g *Gateway, conn *websocket.Conn, place *place, from caller) *se
 		return nil
 	})
 	conn.SetCloseHandler(func(code int, _ string) error {
-		s.departed = s.out.close(CloseReason{Code: code}, true) && isFarewell(code)
+		s.departed = s.out.close(CloseReason{Code: code}, true, func() {}) && isFarewell(code)
 		return nil
 	})
 	return s
@@ -179,9 +179,7 @@ func (s *session) explainReadError(err error) {
 		// What waits is dropped: a client that takes it up byte by byte, and says
 		// nothing, could hold its place for hours.
 		r := refuse(causeIdle, CloseIdle, "nothing heard for %s, not even a pong", s.gateway.limits.IdleTimeout)
-		if s.finish(r.CloseReason, true) {
-			s.gateway.count.refuse(r.cause)
-		}
+		s.finish(r.CloseReason, true, r.cause)
 		s.out.flush()
 	}
 }
@@ -456,8 +454,7 @@ func (s *session) stalled() {
 // it is dropped, the frame that it failed at included.
 func (s *session) giveUp(why string) {
 	dropped := s.out.waiting() + 1
-	if s.finish(CloseReason{CloseTryAgainLater, why}, true) {
-		s.gateway.count.refuse(causeSlowReader)
+	if s.finish(CloseReason{CloseTryAgainLater, why}, true, causeSlowReader) {
 		s.gateway.count.queueDrops.Add(uint64(dropped)) //nolint:gosec // not negative
 	}
 }
@@ -467,29 +464,28 @@ func (s *session) giveUp(why string) {
 func (s *session) end(reason CloseReason) { s.finish(reason, false) }
 
 // refuse is end for something that the client has done, or that was refused to it.
-func (s *session) refuse(r *refusal) {
-	if s.finish(r.CloseReason, false) {
-		s.gateway.count.refuse(r.cause)
-	}
-}
+func (s *session) refuse(r *refusal) { s.finish(r.CloseReason, false, r.cause) }
 
 // cutOff is refuse for a client whose socket is not read any more. What was
 // queued for it is dropped: it has to make do with the reason.
 func (s *session) cutOff(r *refusal) {
-	if s.finish(r.CloseReason, true) {
-		s.gateway.count.refuse(r.cause)
-	}
+	s.finish(r.CloseReason, true, r.cause)
 	s.out.flush()
 	s.discard()
 }
 
-// finish reports whether this was the first reason.
-func (s *session) finish(reason CloseReason, dropWaiting bool) bool {
-	if !s.out.close(reason, dropWaiting) {
+// finish reports whether this was the first reason. It counts, before the client
+// can see the close, also what the client is refused for.
+func (s *session) finish(reason CloseReason, dropWaiting bool, refusedFor ...cause) bool {
+	if !s.out.close(reason, dropWaiting, func() {
+		s.gateway.count.closed(reason.Code)
+		for _, cause := range refusedFor {
+			s.gateway.count.refuse(cause)
+		}
+	}) {
 		return false
 	}
 	s.state.to(stateClosing)
-	s.gateway.count.closed(reason.Code)
 	s.log.Load().Info("closing session", "code", reason.Code, "reason", reason.Text)
 	return true
 }
