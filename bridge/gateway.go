@@ -95,7 +95,7 @@ type Gateway struct {
 	hangUp  context.CancelFunc
 	running sync.WaitGroup // sessions and pollers
 
-	farewells chan struct{} // holds one for each that is under way
+	farewells int // calls that may tell a canister at a time that a client has gone
 
 	mu         sync.Mutex
 	stopped    bool
@@ -147,7 +147,7 @@ func New(o Options) (*Gateway, error) {
 		opens:    newOpens(maxOpens),
 		ready:    readiness{reachable: o.Reachable, certificates: o.Certificates},
 
-		farewells:  make(chan struct{}, maxFarewells),
+		farewells:  maxFarewells,
 		sessions:   make(map[*session]struct{}),
 		hubs:       make(map[candid.Principal]*hub),
 		principals: make(map[candid.Principal]int),

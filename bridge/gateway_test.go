@@ -736,7 +736,7 @@ func TestManyFarewells(t *testing.T) {
 			}
 		}
 	})
-	b.gateway.farewells = make(chan struct{}, 3)
+	b.gateway.farewells = 3
 	leave := func(n int) (keys []candid.ClientKey) {
 		for range n {
 			p := b.open()

@@ -20,6 +20,8 @@ type hub struct {
 	reached  atomic.Bool   // the canister has answered a call: errors of polls may be over
 	doubted  atomic.Bool   // the canister may have lost its state: see reset.go
 
+	farewells chan struct{} // holds one for each that is under way
+
 	mu       sync.Mutex
 	sessions map[candid.ClientKey]*member
 	open     int  // members whose ws_open the canister accepted
@@ -46,6 +48,8 @@ func newHub(g *Gateway, canister candid.Principal, route *Route) *hub {
 		log:      g.log.With("canister", canister.String()),
 		woken:    make(chan struct{}, 1),
 		sessions: make(map[candid.ClientKey]*member),
+
+		farewells: make(chan struct{}, g.farewells),
 	}
 	h.route.Store(route)
 	return h
@@ -100,7 +104,7 @@ func (h *hub) leave(ctx context.Context, s *session) {
 	}
 }
 
-// maxFarewells is how many calls may tell canisters at a time that a client has
+// maxFarewells is how many calls may tell a canister at a time that a client has
 // gone: when a load balancer goes, all go at once, and such calls are not urgent.
 const maxFarewells = 1024
 
@@ -109,8 +113,8 @@ func (h *hub) farewell(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithTimeout(ctx, h.gateway.limits.CallTimeout)
 	defer cancel()
 	select {
-	case h.gateway.farewells <- struct{}{}:
-		defer func() { <-h.gateway.farewells }()
+	case h.farewells <- struct{}{}:
+		defer func() { <-h.farewells }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
