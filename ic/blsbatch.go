@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	"sync"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -60,35 +59,32 @@ func holds(batch []*blsQuestion) (bool, error) {
 	if len(batch) == 0 {
 		return true, nil
 	}
-	var signatures bls.G1Jac
 	keys := make([]*blsPublicKey, 0, 1)
-	hashes := make(map[*blsPublicKey]*bls.G1Jac, 1)
+	hashes := make(map[*blsPublicKey]*factored, 1)
+	var signatures factored
 	for _, question := range batch {
-		var sig, hash bls.G1Jac
-		sig.FromAffine(&question.sig)
-		hash.FromAffine(&question.hash)
+		factor := uint64(1)
 		if len(batch) > 1 {
-			factor, err := randomFactor()
-			if err != nil {
+			var err error
+			if factor, err = randomFactor(); err != nil {
 				return false, err
 			}
-			sig.ScalarMultiplication(&sig, factor)
-			hash.ScalarMultiplication(&hash, factor)
 		}
-		signatures.AddAssign(&sig)
-		if sum := hashes[question.key]; sum != nil {
-			sum.AddAssign(&hash)
-			continue
+		signatures.add(&question.sig, factor)
+		of := hashes[question.key]
+		if of == nil {
+			of = new(factored)
+			hashes[question.key] = of
+			keys = append(keys, question.key)
 		}
-		hashes[question.key] = &hash
-		keys = append(keys, question.key)
+		of.add(&question.hash, factor)
 	}
-	points := []bls.G1Affine{*new(bls.G1Affine).FromJacobian(&signatures)}
+	points := []bls.G1Affine{signatures.sum()}
 	scratch := linesPool.Get().(*[]pairingLines) //nolint:forcetypeassert // nothing else is put in
 	defer linesPool.Put(scratch)
 	lines := append((*scratch)[:0], *negatedGenerator())
 	for _, key := range keys {
-		points = append(points, *new(bls.G1Affine).FromJacobian(hashes[key]))
+		points = append(points, hashes[key].sum())
 		lines = append(lines, key.lines)
 	}
 	*scratch = lines
@@ -102,14 +98,41 @@ var linesPool = sync.Pool{New: func() any { return new([]pairingLines) }}
 // randomFactor has 64 bits, as those of Ethereum's clients have: wrong signatures
 // cancel each other out once in 2^64 attempts, and each attempt costs an answer of
 // the network that its sender is refused for.
-func randomFactor() (*big.Int, error) {
+func randomFactor() (uint64, error) {
 	var raw [8]byte
 	for {
 		if _, err := rand.Read(raw[:]); err != nil {
-			return nil, err
+			return 0, err
 		}
 		if n := binary.LittleEndian.Uint64(raw[:]); n != 0 {
-			return new(big.Int).SetUint64(n), nil
+			return n, nil
 		}
 	}
+}
+
+// factored are points that are multiplied and added up.
+type factored struct {
+	points  []*bls.G1Affine
+	factors []uint64
+}
+
+func (f *factored) add(point *bls.G1Affine, factor uint64) {
+	f.points = append(f.points, point)
+	f.factors = append(f.factors, factor)
+}
+
+// sum goes through the factors bit by bit, so that all points share the doubling
+// (Straus). Its time tells about factors that nobody needs any more.
+func (f *factored) sum() (result bls.G1Affine) {
+	var sum bls.G1Jac
+	for bit := 63; bit >= 0; bit-- {
+		sum.DoubleAssign()
+		for i, point := range f.points {
+			if f.factors[i]>>bit&1 != 0 {
+				sum.AddMixed(point)
+			}
+		}
+	}
+	result.FromJacobian(&sum)
+	return result
 }
