@@ -93,7 +93,8 @@ type Gateway struct {
 	cancel  context.CancelFunc
 	calls   context.Context // ends before it: when clients' calls must not be waited for any longer
 	hangUp  context.CancelFunc
-	running sync.WaitGroup // sessions and pollers
+	running sync.WaitGroup // sessions, their workers, and pollers
+	workers *workers       // for calls
 
 	farewells int // calls that may tell a canister at a time that a client has gone
 
@@ -164,6 +165,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.calls, g.hangUp = context.WithCancel(g.ctx)
+	g.workers = &workers{idle: make(chan func()), stay: workerStays, ended: g.ctx.Done(), running: &g.running}
 	return g, nil
 }
 

@@ -277,16 +277,16 @@ func (s *session) wait(timer *time.Timer) {
 	}
 }
 
-// elsewhere has a goroutine of its own handle a frame, and waits for it. The
+// elsewhere has a worker handle a frame, and waits for it. The
 // check of a signature and a call need four times the stack that waiting for
 // frames does, and a stack that has grown stays so for minutes: for thousands of
 // clients that only wait after their first frame, that is most of their memory.
 func (s *session) elsewhere(ctx context.Context, kind int, data []byte) (refused *refusal) {
 	done := make(chan struct{})
-	go func() {
+	s.gateway.workers.run(func() {
 		defer close(done)
 		refused = s.frame(ctx, kind, data)
-	}()
+	})
 	<-done
 	return refused
 }
@@ -390,7 +390,9 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		finish()
 		return nil
 	}
-	s.calls.Go(func() {
+	s.calls.Add(1)
+	s.gateway.workers.run(func() {
+		defer s.calls.Done()
 		defer finish()
 		ctx, cancel := context.WithTimeout(ctx, s.gateway.limits.CallTimeout)
 		defer cancel()
