@@ -6,6 +6,7 @@ NPM       ?= npm
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 CONFIG    ?= config.toml
+BUILD     ?= build
 
 SOAK_MESSAGES ?= 20000
 SOAK_MINUTES  ?= 30
@@ -31,7 +32,7 @@ RACE      := $(if $(CC_FOUND),-race,)
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 18
 
-run: page build $(if $(findstring examples/plugins,$(CONFIG)),plugins) ## build the examples' pages and start the relay on config.toml, or on CONFIG=another
+run: page $(BUILD) $(if $(findstring examples/plugins,$(CONFIG)),plugins) ## build the examples' pages and start the relay on config.toml, or on CONFIG=another; BUILD=build-wasm64 for 64-bit canisters
 	./bin/relay --config $(CONFIG)
 
 build: ## build bin/relay, one static binary

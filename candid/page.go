@@ -63,12 +63,20 @@ func (d *decoder) pageRecord(t typeRef, page *Page) error {
 	return nil
 }
 
-// nat reads a nat of at most 64 bits.
-func (d *decoder) nat(t typeRef) (uint64, error) {
-	if t != opNat {
+// nat reads a nat of at most 64 bits, or one of a fixed size, as the relay canister does.
+func (d *decoder) nat(t typeRef) (n uint64, err error) {
+	switch t {
+	case opNat:
+		return d.uleb()
+	case opNat8, opNat16, opNat32, opNat64:
+	default:
 		return 0, d.mismatch("nat", t)
 	}
-	return d.uleb()
+	b, err := d.take(uint64(fixedSize(t))) //nolint:gosec // these have one
+	for i := range b {
+		n |= uint64(b[i]) << (8 * i)
+	}
+	return n, err
 }
 
 // countVec steps over a vec and returns its length.

@@ -9,8 +9,9 @@ import (
 
 // maxDepth bounds how deep values may nest. Go's stacks grow, so this guards
 // time and memory rather than the process; types such as
-// record { itself } would otherwise recurse without reading a byte.
-const maxDepth = 256
+// record { itself } would otherwise recurse without reading a byte. The relay
+// canister takes 1,000 levels, and what it takes must not stop the watch of a feed.
+const maxDepth = 1_100
 
 // Values that take no bytes (null, empty records) can be counted in billions by
 // a few bytes of input. Each visited value therefore costs one unit of work;

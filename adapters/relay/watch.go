@@ -276,6 +276,13 @@ func (w *watch) pullIfNew(ctx context.Context, feed Target, lookBack *lookBack) 
 	}
 	page, err := w.page(ctx, feed, at.cursor)
 	if err != nil {
+		// A target that was reinstalled may refuse to look beyond its end. The relay
+		// canister finds that out; a pull from a target that is as ever only fails.
+		if refusedByTarget(err) && at.cursor > 0 && lookBack.due() {
+			next, err := w.pull(ctx, feed)
+			lookBack.again(err == nil && next != at.cursor)
+			return err
+		}
 		return err
 	}
 	switch isNew := page.Items > 0 || page.HasNext && page.Next != at.cursor; {
@@ -320,11 +327,16 @@ func (w *watch) position(feed Target) (at feedStatus, known bool, err error) {
 // itself and starts over; this only tells when to have it look.
 func (w *watch) isShorter(ctx context.Context, feed Target, cursor uint64) bool {
 	page, err := w.page(ctx, feed, cursor-1)
-	var reject *ic.RejectError
-	if errors.As(err, &reject) {
-		return !reject.Transient() // some refuse to look past their end
+	if err != nil {
+		return refusedByTarget(err) // some refuse to look past their end
 	}
-	return err == nil && page.Items == 0 && !page.HasNext
+	return page.Items == 0 && !page.HasNext
+}
+
+// refusedByTarget reports whether a query failed for a reason that lasts.
+func refusedByTarget(err error) bool {
+	var reject *ic.RejectError
+	return errors.As(err, &reject) && !reject.Transient()
 }
 
 // pull has the relay canister fetch what is new.

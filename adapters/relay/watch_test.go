@@ -23,6 +23,7 @@ type source struct {
 	mu      sync.Mutex
 	items   []string
 	refuses bool // to be asked
+	strict  bool // refuses to be asked beyond its end
 	watched int  // queries by somebody anonymous, as the gateway's
 	pulled  int  // by a canister
 }
@@ -37,6 +38,12 @@ func (s *source) refuse(refuses bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuses = refuses
+}
+
+func (s *source) beStrict(strict bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strict = strict
 }
 
 func (s *source) counts() (watched, pulled int) {
@@ -63,7 +70,7 @@ func (s *source) install(t *testing.T, n *testnet.Network) candid.Principal {
 				s.pulled++
 			}
 			cursor, ok := call.Arg(0).Uint64()
-			if !ok || s.refuses {
+			if !ok || s.refuses || s.strict && cursor > uint64(len(s.items)) {
 				return nil, call.Trap("not today")
 			}
 			reply, err := answer(cursor).Bytes()
@@ -201,14 +208,19 @@ func TestWatchPages(t *testing.T) {
 // A target that was reinstalled has fewer items than were relayed: it is found
 // out, and what it has is new.
 func TestWatchFindsAReinstalledTarget(t *testing.T) {
-	s := newScreening(t, []string{"a", "b", "c"}, Feed{Target: Target{Method: "since"}})
-	s.watch(t, s.adapter)
-	s.source.set("a", "b", "c", "d")
-	s.receives("d")
-	s.source.set("x")
-	s.receives("d", "x")
-	s.source.set("x", "y")
-	s.receives("d", "x", "y")
+	for name, strict := range map[string]bool{"that has nothing beyond its end": false, "that refuses to look there": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScreening(t, []string{"a", "b", "c"}, Feed{Target: Target{Method: "since"}})
+			s.watch(t, s.adapter)
+			s.source.set("a", "b", "c", "d")
+			s.receives("d")
+			s.source.beStrict(strict)
+			s.source.set("x")
+			s.receives("d", "x")
+			s.source.set("x", "y")
+			s.receives("d", "x", "y")
+		})
+	}
 }
 
 // A target that is the same as ever is not pulled because of that.
