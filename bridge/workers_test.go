@@ -55,9 +55,9 @@ func TestWorkers(t *testing.T) {
 		if n := idle(); n != 5 {
 			t.Errorf("after 5 at once, %d workers stay", n)
 		}
-		time.Sleep(w.stay - 1)
+		time.Sleep(w.stay - time.Millisecond)
 		run(1)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		if n := idle(); n != 1 {
 			t.Errorf("of those who had nothing to do for %s, %d stay; wanted the one that had", w.stay, n)
 		}

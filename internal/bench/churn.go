@@ -2,20 +2,29 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 )
 
 // churn has each client come, send one message, wait for its answer and leave,
-// over and over. --ramp bounds how many come in a second.
-func (r *run) churn(ctx context.Context) {
+// over and over, while the clock runs. --ramp bounds how many come in a second.
+// Those who are there when it stops have drainTimeout to end their visits, unless
+// the user ends the run: a gateway that opens or answers nothing is not to pass.
+func (r *run) churn(clock, user context.Context) {
+	visiting, cancel := context.WithCancel(user)
+	defer cancel()
+	defer context.AfterFunc(clock, func() {
+		sleepUntil(visiting, time.Now().Add(drainTimeout))
+		cancel()
+	})()
 	var group sync.WaitGroup
-	turns := r.turns(ctx)
+	turns := r.turns(clock)
 	for _, m := range r.crowd.members {
 		group.Go(func() {
 			for range turns {
-				if err := r.visit(ctx, m); err != nil && ctx.Err() == nil {
+				if err := r.visit(visiting, m); err != nil && user.Err() == nil {
 					r.failed.add(err)
 				}
 			}
@@ -44,6 +53,9 @@ func (r *run) turns(ctx context.Context) <-chan struct{} {
 	return turns
 }
 
+// errUnanswered is the fate of a visitor who was let in, and then ignored.
+var errUnanswered = errors.New("no answer")
+
 // answerTimeout is how long a visitor waits for its answer.
 const answerTimeout = 30 * time.Second
 
@@ -68,7 +80,7 @@ func (r *run) visit(ctx context.Context, m *member) error {
 		return nil
 	case <-ctx.Done():
 		r.exchange.cancel(m.index, number)
-		return nil
+		return fmt.Errorf("waiting for the answer, %s after the end: %w", drainTimeout, errUnanswered)
 	case <-conn.Done():
 		return fmt.Errorf("waiting for the answer: %w", conn.Err())
 	case <-time.After(answerTimeout):

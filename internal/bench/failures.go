@@ -66,6 +66,8 @@ var causes = []struct {
 	kind string
 }{
 	{client.ErrOpenTimeout, "no open message in time"},
+	{errUnanswered, "no answer"},
+	{context.Canceled, "still opening after the end"},
 	{client.ErrVerification, "certification does not hold"},
 	{client.ErrSequence, "message missing or out of order"},
 	{client.ErrClientKey, "message for another client"},

@@ -83,8 +83,8 @@ func (o *Options) check() error {
 	if o.Clients < 1 || o.Clients > maxClients {
 		wrong("--clients", "must be from 1 to %d, not %d", maxClients, o.Clients)
 	}
-	if !(o.Ramp >= 0) {
-		wrong("--ramp", "must not be negative; 0 opens as fast as possible")
+	if !(o.Ramp >= 0) || o.Ramp > 1e7 {
+		wrong("--ramp", "must be from 0 (as fast as possible) to 10000000, not %g", o.Ramp)
 	}
 	if !(o.Rate >= 0) || o.Rate > 1e7 {
 		wrong("--rate", "must be from 0 (as fast as possible) to 10000000, not %g", o.Rate)

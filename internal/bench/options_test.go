@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ func TestOptions(t *testing.T) {
 		"pattern":               {func(o *Options) { o.Pattern = "storm" }, `--pattern: must be one of idle, echo, send, fanout, churn, not "storm"`},
 		"no clients":            {func(o *Options) { o.Clients = 0 }, "--clients: "},
 		"ramp":                  {func(o *Options) { o.Ramp = -1 }, "--ramp: "},
+		"ramp without end":      {func(o *Options) { o.Ramp = math.Inf(1) }, "--ramp: "},
 		"rate":                  {func(o *Options) { o.Rate = -1 }, "--rate: "},
 		"in flight":             {func(o *Options) { o.InFlight = 0 }, "--in-flight: "},
 		"size":                  {func(o *Options) { o.Size = 10 }, "--size: must be from 36"},

@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	stopWatching := r.watch.start(r)
 	defer stopWatching()
 	if o.Pattern == "churn" {
-		r.measure(ctx, r.churn)
+		r.measure(ctx, func(clock context.Context) { r.churn(clock, ctx) })
 	} else {
 		r.openAndMeasure(ctx)
 	}
@@ -159,7 +159,7 @@ func (r *run) measure(ctx context.Context, pattern func(context.Context)) {
 	c.from = r.look()
 	start := time.Now()
 	pattern(ctx)
-	c.took = time.Since(start)
+	c.took = min(time.Since(start), r.options.Duration) // visits may end later
 	c.to = r.look()
 	c.sent, c.received = r.exchange.sent.Load(), r.exchange.received.Load()
 	c.in, c.out = r.crowd.traffic()

@@ -206,6 +206,35 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+// TestChurnOfADeadGateway: who is let in and then ignored is an error, although
+// the time is over before anybody has lost patience.
+func TestChurnOfADeadGateway(t *testing.T) {
+	g := newTarget(t, bridge.Limits{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }() // nobody accepts
+	r := g.run(t, g.options("churn", func(o *Options) {
+		o.Gateway, o.OpenTimeout = "ws://"+listener.Addr().String(), time.Second
+	}))
+	if r.Errors != 5 || r.Opens.Number != 0 || r.Seconds > .31 {
+		t.Errorf("%d opens, %.2f s, %d errors: %+v", r.Opens.Number, r.Seconds, r.Errors, r.Failures)
+	}
+}
+
+// TestTableOfAGatewaysWords: what a gateway says stays within its line.
+func TestTableOfAGatewaysWords(t *testing.T) {
+	r := &Report{Errors: 1, Failures: []Failure{{Kind: "closed", Count: 1, First: "\x1b[2J\nerrors      none\r"}}}
+	var table bytes.Buffer
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	if text := table.String(); strings.ContainsAny(text, "\x1b\r") || strings.Contains(text, "\nerrors      none") {
+		t.Errorf("%q", text)
+	}
+}
+
 // TestInterrupted: the end of the context is no error, and what was measured is reported.
 func TestInterrupted(t *testing.T) {
 	g := newTarget(t, bridge.Limits{})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // WriteTable writes the report for people.
@@ -32,11 +33,21 @@ func (r *Report) WriteTable(w io.Writer) error {
 	} else {
 		line("errors", "%d", r.Errors)
 		for _, f := range r.Failures {
-			line("", "%d x %s: %s", f.Count, f.Kind, f.First)
+			line("", "%d x %s: %s", f.Count, printable(f.Kind), printable(f.First))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printable keeps what the gateway says from writing lines or moving the cursor.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // String is how a table shows a latency.
