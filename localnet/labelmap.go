@@ -28,7 +28,19 @@ type mapNode struct {
 	bit         int // fork: the first bit in which left and right differ
 	left, right *mapNode
 	label       []byte // entry
-	sub         *ic.HashTree
+	sub         subtree
+}
+
+// A subtree is what stands below a label: a tree, or something smaller from which
+// the tree can be made when it is shown.
+type subtree interface{ Digest() [32]byte }
+
+// treeOf is the tree that a subtree stands for.
+func treeOf(s subtree) *ic.HashTree {
+	if small, ok := s.(interface{ tree() *ic.HashTree }); ok {
+		return small.tree()
+	}
+	return s.(*ic.HashTree) //nolint:forcetypeassert // there is nothing else
 }
 
 // digest is the hash of the forest: what ic.Empty, ic.Labeled and ic.Fork give.
@@ -39,7 +51,7 @@ func (m labelMap) digest() [32]byte {
 	return m.root.digest
 }
 
-func newEntry(label []byte, sub *ic.HashTree) *mapNode {
+func newEntry(label []byte, sub subtree) *mapNode {
 	n := &mapNode{label: label, sub: sub}
 	subDigest := sub.Digest()
 	h := sha256.New()
@@ -121,13 +133,13 @@ func (m labelMap) get(label []byte) *ic.HashTree {
 		return nil
 	}
 	if e := m.root.near(label); firstDiff(e.label, label) < 0 {
-		return e.sub
+		return treeOf(e.sub)
 	}
 	return nil
 }
 
 // set returns a map in which label leads to sub. It keeps label.
-func (m labelMap) set(label []byte, sub *ic.HashTree) labelMap {
+func (m labelMap) set(label []byte, sub subtree) labelMap {
 	entry := newEntry(label, sub)
 	if m.root == nil {
 		return labelMap{root: entry, size: 1}
@@ -245,7 +257,7 @@ func (m labelMap) witness(labels [][]byte, reveal func(label []byte, sub *ic.Has
 	}
 	for _, label := range labels {
 		if e := m.root.near(label); firstDiff(e.label, label) < 0 {
-			show[string(label)] = shown{e.label, reveal(e.label, e.sub)}
+			show[string(label)] = shown{e.label, reveal(e.label, treeOf(e.sub))}
 			continue
 		}
 		before, after := m.neighbours(label)
@@ -288,7 +300,7 @@ func (m labelMap) full() *ic.HashTree {
 
 func (n *mapNode) full() *ic.HashTree {
 	if n.isEntry() {
-		return ic.Labeled(n.label, n.sub)
+		return ic.Labeled(n.label, treeOf(n.sub))
 	}
 	return ic.Fork(n.left.full(), n.right.full())
 }

@@ -198,7 +198,7 @@ func (s *requests) forget(r *request) {
 	s.version++
 }
 
-func (s *requests) setTree(r *request, tree *ic.HashTree) {
+func (s *requests) setTree(r *request, tree subtree) {
 	s.tree = s.tree.set(r.id[:], tree)
 	s.version++
 }
@@ -221,6 +221,7 @@ func (h *expiryHeap) Pop() any {
 // The subtrees of a call's status (interface specification, "Request status").
 var (
 	receivedTree = statusTree("received")
+	repliedTree  = statusTree("replied")
 	doneTree     = statusTree("done")
 )
 
@@ -228,9 +229,30 @@ func statusTree(status string) *ic.HashTree {
 	return ic.Labeled([]byte("status"), ic.Leaf([]byte(status)))
 }
 
-func resultTree(result execution.Result) *ic.HashTree {
+// A reply stands for the subtree of a call that has one. There are hundreds of
+// thousands of them, and nearly all are shown once: kept as trees, they would be
+// most of what the garbage collector has to look through.
+type reply struct {
+	digest  [32]byte
+	content []byte
+}
+
+func newReply(content []byte) *reply {
+	r := &reply{content: content}
+	r.digest = r.tree().Digest()
+	return r
+}
+
+// Digest is that of the tree.
+func (r *reply) Digest() [32]byte { return r.digest }
+
+func (r *reply) tree() *ic.HashTree {
+	return ic.Fork(ic.Labeled([]byte("reply"), ic.Leaf(r.content)), repliedTree)
+}
+
+func resultTree(result execution.Result) subtree {
 	if result.Reject == nil {
-		return ic.Fork(ic.Labeled([]byte("reply"), ic.Leaf(result.Reply)), statusTree("replied"))
+		return newReply(result.Reply)
 	}
 	rej := result.Reject
 	return ic.Fork(

@@ -19,7 +19,9 @@ var (
 	// ofGateway: most of what a gateway holds are clients that wait, so that
 	// memory, and not CPU, says how many it can have.
 	ofGateway = collection{share: 75, anyway: 32 << 20}
-	ofNetwork = collection{share: 100, anyway: 64 << 20}
+	// ofNetwork: it remembers hundreds of thousands of calls, and while it looks through
+	// them answers wait. A machine that somebody tries things on has memory.
+	ofNetwork = collection{share: 200, anyway: 128 << 20}
 	// ofGenerator: it should take as little as possible of the CPU that it shares
 	// with what it measures.
 	ofGenerator = collection{share: 200, anyway: 256 << 20}
