@@ -71,12 +71,13 @@ func BenchmarkClientFrame(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		env, raw, refused := readEnvelope(frame)
-		if refused == nil {
-			refused = checkEnvelope(env, nil, time.Now())
-		}
 		if refused != nil {
 			b.Fatal(refused)
 		}
-		forAdapter(env, raw, key)
+		requestID := env.RequestID()
+		if refused := checkEnvelope(env, requestID, nil, time.Now()); refused != nil {
+			b.Fatal(refused)
+		}
+		forAdapter(env, requestID, raw, key)
 	}
 }

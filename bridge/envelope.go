@@ -32,7 +32,7 @@ func readEnvelope(frame []byte) (*candid.Envelope, []byte, *refusal) {
 
 // checkEnvelope checks expiry and signature. The network would check the same,
 // but a gateway stands in front of the network's own protection.
-func checkEnvelope(env *candid.Envelope, verifier *ic.Verifier, now time.Time) *refusal {
+func checkEnvelope(env *candid.Envelope, requestID [32]byte, verifier *ic.Verifier, now time.Time) *refusal {
 	if env.Sender.IsAnonymous() {
 		// Every canister with the CDK's interface would say so.
 		return refuse(causeAnonymous, CloseRefused, "the anonymous principal cannot be a client: nobody signs for it")
@@ -40,18 +40,18 @@ func checkEnvelope(env *candid.Envelope, verifier *ic.Verifier, now time.Time) *
 	if err := ic.CheckExpiry(env, now); err != nil {
 		return refuse(causeExpiry, CloseNotAllowed, "the envelope's ingress_expiry: %v", err)
 	}
-	if err := ic.VerifyEnvelope(env, now, ic.WithVerifier(verifier)); err != nil {
+	if err := ic.VerifyEnvelope(env, now, ic.WithVerifier(verifier), ic.WithRequestID(requestID)); err != nil {
 		return refuse(causeSignature, CloseNotAllowed, "the envelope's signature: %v", err)
 	}
 	return nil
 }
 
 // forAdapter is the envelope as plain data.
-func forAdapter(env *candid.Envelope, raw []byte, client candid.ClientKey) Envelope {
+func forAdapter(env *candid.Envelope, requestID [32]byte, raw []byte, client candid.ClientKey) Envelope {
 	return Envelope{
 		Canister:  env.Canister,
 		Client:    client,
-		RequestID: env.RequestID(),
+		RequestID: requestID,
 		Expiry:    time.Unix(0, int64(min(env.IngressExpiry, 1<<63-1))), //nolint:gosec // bounded by min
 		Bytes:     raw,
 	}

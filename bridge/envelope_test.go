@@ -37,7 +37,7 @@ func FuzzReadEnvelope(f *testing.F) {
 			t.Fatalf("env %v, reason %v", env, reason)
 		}
 		if reason == nil {
-			reason = checkEnvelope(env, verifier, now)
+			reason = checkEnvelope(env, env.RequestID(), verifier, now)
 		}
 		if reason != nil && (reason.Text == "" || len(reason.frame()) > 125) {
 			t.Fatalf("reason %+v", reason)

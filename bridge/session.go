@@ -291,13 +291,14 @@ func (s *session) elsewhere(ctx context.Context, kind int, data []byte) (refused
 	return refused
 }
 
-// check makes the checks that cost something. Each delegation has a signature
+// check makes the checks that cost something, and returns the request id. Each delegation has a signature
 // of its own to verify, so it counts as a frame.
-func (s *session) check(env *candid.Envelope) *refusal {
+func (s *session) check(env *candid.Envelope) (requestID [32]byte, refused *refusal) {
 	if n := len(env.Delegations); n > 0 && !s.frames.AllowN(time.Now(), n) {
-		return s.tooManyFrames()
+		return requestID, s.tooManyFrames()
 	}
-	return checkEnvelope(env, s.gateway.verifier, s.gateway.now())
+	requestID = env.RequestID()
+	return requestID, checkEnvelope(env, requestID, s.gateway.verifier, s.gateway.now())
 }
 
 // open takes the first frame: it must be a ws_open for a routed canister.
@@ -308,7 +309,8 @@ func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *r
 	if _, refused := s.gateway.routes.Load().find(env.Canister); refused != nil {
 		return refused
 	}
-	if refused := s.check(env); refused != nil {
+	requestID, refused := s.check(env)
+	if refused != nil {
 		return refused
 	}
 	nonce, gateway, err := candid.DecodeOpenArgs(env.Arg)
@@ -319,7 +321,7 @@ func (s *session) open(ctx context.Context, env *candid.Envelope, raw []byte) *r
 		return refuse(causeGateway, CloseNotAllowed, "%s names gateway %s, this is %s", methodOpen, gateway, s.gateway.principal)
 	}
 	key := candid.ClientKey{Principal: env.Sender, Nonce: nonce}
-	envelope := forAdapter(env, raw, key)
+	envelope := forAdapter(env, requestID, raw, key)
 	if !s.gateway.opens.first(envelope.RequestID, envelope.Expiry, s.gateway.now()) {
 		return refuse(causeReplay, CloseNotAllowed, "this %s was used before; sign a new one", methodOpen)
 	}
@@ -379,7 +381,8 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 	case env.Sender != s.key.Principal:
 		return refuse(causeSender, CloseNotAllowed, "this connection is of %s, the envelope is signed by %s", s.key.Principal, env.Sender)
 	}
-	if refused := s.check(env); refused != nil {
+	requestID, refused := s.check(env)
+	if refused != nil {
 		return refused
 	}
 	finish, err := s.window.enter(ctx, len(raw))
@@ -402,7 +405,7 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		err := route.Adapter.Message(ic.WithAnswered(ctx, func() {
 			told.Store(true)
 			s.hub.wake()
-		}), forAdapter(env, raw, s.key))
+		}), forAdapter(env, requestID, raw, s.key))
 		took(route.times.message, start)
 		if err != nil {
 			s.hub.endLost(err)

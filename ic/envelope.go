@@ -40,6 +40,7 @@ type VerifyOption func(*verifyOptions)
 type verifyOptions struct {
 	verifier  *Verifier
 	effective *candid.Principal
+	requestID *[32]byte
 }
 
 // WithVerifier lets VerifyEnvelope check canister signatures, such as those of
@@ -51,6 +52,9 @@ func WithVerifier(v *Verifier) VerifyOption { return func(o *verifyOptions) { o.
 func WithEffectiveCanister(canister candid.Principal) VerifyOption {
 	return func(o *verifyOptions) { o.effective = &canister }
 }
+
+// WithRequestID spares VerifyEnvelope to hash the request. It must be that of the envelope.
+func WithRequestID(id [32]byte) VerifyOption { return func(o *verifyOptions) { o.requestID = &id } }
 
 // VerifyEnvelope checks that the sender has signed the request, directly or
 // through delegations that are valid at now (interface specification,
@@ -81,8 +85,11 @@ func VerifyEnvelope(e *candid.Envelope, now time.Time, opts ...VerifyOption) err
 	if err != nil {
 		return fmt.Errorf("sender: %w", err)
 	}
-	requestID := e.RequestID()
-	if err := key.verify(append([]byte(sepRequest), requestID[:]...), e.SenderSig); err != nil {
+	if o.requestID == nil {
+		id := e.RequestID()
+		o.requestID = &id
+	}
+	if err := key.verify(append([]byte(sepRequest), o.requestID[:]...), e.SenderSig); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ const (
 // of certificates, and the root subnet's have none.
 func (n *Network) callEndpoint(sync, atSubnet bool) func(*http.Request, candid.Principal, []byte) (answer, error) {
 	return func(r *http.Request, effective candid.Principal, body []byte) (answer, error) {
-		e, err := n.openEnvelope(body, candid.RequestCall)
+		e, id, err := n.openEnvelope(body, candid.RequestCall)
 		if err != nil {
 			return answer{}, err
 		}
@@ -36,7 +36,6 @@ func (n *Network) callEndpoint(sync, atSubnet bool) func(*http.Request, candid.P
 		if err != nil {
 			return answer{}, err
 		}
-		id := e.RequestID()
 		if len(body) > maxIngressBytes {
 			return answer{}, refusef(http.StatusRequestEntityTooLarge,
 				"Request 0x%x is too large. Message byte size %d is larger than the max allowed %d.", id, len(body), maxIngressBytes)

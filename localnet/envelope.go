@@ -12,27 +12,27 @@ import (
 
 // openEnvelope decodes a request and checks everything about it that does not
 // depend on the endpoint: its form and sizes (which the decoder bounds), its type,
-// its expiry and its signature.
-func (n *Network) openEnvelope(body []byte, kind string) (*candid.Envelope, error) {
-	e, err := candid.DecodeEnvelope(body)
-	if err != nil {
-		return nil, badRequest("Failed to deserialize cbor request: %v", err)
+// its expiry and its signature. It returns the request id, too.
+func (n *Network) openEnvelope(body []byte, kind string) (e *candid.Envelope, id [32]byte, err error) {
+	if e, err = candid.DecodeEnvelope(body); err != nil {
+		return nil, id, badRequest("Failed to deserialize cbor request: %v", err)
 	}
 	if e.RequestType != kind {
-		return nil, badRequest("Failed to deserialize cbor request: unknown variant `%s`, expected `%s`", e.RequestType, kind)
+		return nil, id, badRequest("Failed to deserialize cbor request: unknown variant `%s`, expected `%s`", e.RequestType, kind)
 	}
 	// Anonymous queries and reads may carry any expiry (interface specification,
 	// "Authentication"), as replicas see it.
 	now := n.now()
 	if kind == candid.RequestCall || !e.Sender.IsAnonymous() {
 		if err := checkExpiry(e.IngressExpiry, now); err != nil {
-			return nil, err
+			return nil, id, err
 		}
 	}
-	if err := ic.VerifyEnvelope(e, now, ic.WithVerifier(n.verifier)); err != nil {
-		return nil, authenticationError(e, now, err)
+	id = e.RequestID()
+	if err := ic.VerifyEnvelope(e, now, ic.WithVerifier(n.verifier), ic.WithRequestID(id)); err != nil {
+		return nil, id, authenticationError(e, now, err)
 	}
-	return e, nil
+	return e, id, nil
 }
 
 // authenticationError says in a replica's words why VerifyEnvelope failed:

@@ -18,7 +18,7 @@ const signatureLead = time.Second
 // queryEndpoint serves queries (interface specification, "Request: Query call").
 func (n *Network) queryEndpoint(atSubnet bool) func(*http.Request, candid.Principal, []byte) (answer, error) {
 	return func(r *http.Request, effective candid.Principal, body []byte) (answer, error) {
-		e, err := n.openEnvelope(body, candid.RequestQuery)
+		e, id, err := n.openEnvelope(body, candid.RequestQuery)
 		if err != nil {
 			return answer{}, err
 		}
@@ -33,7 +33,7 @@ func (n *Network) queryEndpoint(atSubnet bool) func(*http.Request, candid.Princi
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		result := n.machine.Query(ctx, e.Sender, e.Canister, e.Method, e.Arg)
-		response, err := n.node.signResponse(e.RequestID(), result, n.now().Add(signatureLead))
+		response, err := n.node.signResponse(id, result, n.now().Add(signatureLead))
 		return answer{cbor: response}, err
 	}
 }

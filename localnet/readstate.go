@@ -17,7 +17,7 @@ func (n *Network) readStateEndpoint(ofSubnet bool) func(*http.Request, candid.Pr
 		if ofSubnet && !n.isSubnet(effective) {
 			return answer{}, errUnknownSubnet(effective)
 		}
-		e, err := n.openEnvelope(body, candid.RequestReadState)
+		e, _, err := n.openEnvelope(body, candid.RequestReadState)
 		if err != nil {
 			return answer{}, err
 		}
