@@ -13,6 +13,7 @@ import (
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	secpecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
 
 // ErrSignature reports a signature that does not match its key and message.
@@ -85,8 +86,12 @@ func parseWrappedKey(der []byte, v *Verifier) (publicKey, error) {
 
 type ed25519Key []byte
 
+// zip215 has signatures judged as replicas judge them. What the standard library
+// accepts is a part of that.
+var zip215 = &voi.Options{Verify: voi.VerifyOptionsZIP_215}
+
 func (k ed25519Key) verify(message, signature []byte) error {
-	if !ed25519.Verify(ed25519.PublicKey(k), message, signature) {
+	if !voi.VerifyWithOptions(voi.PublicKey(k), message, signature, zip215) {
 		return ErrSignature
 	}
 	return nil
