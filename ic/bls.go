@@ -9,7 +9,9 @@ import (
 	"sync"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
 )
 
 // blsSuite is the ciphersuite's hash-to-curve tag (interface specification,
@@ -67,7 +69,8 @@ func (k *blsPublicKey) verify(message, signature []byte) error {
 	return question.err
 }
 
-// blsPoints reads a signature, which must lie in the right group, and hashes its message.
+// blsPoints reads a signature, which must lie in the right group, and hashes its
+// message to a point of the curve.
 func blsPoints(message, signature []byte) (sig, hash bls.G1Affine, err error) {
 	if len(signature) != blsSignatureLength {
 		return sig, hash, fmt.Errorf("BLS signature of %d bytes", len(signature))
@@ -75,10 +78,28 @@ func blsPoints(message, signature []byte) (sig, hash bls.G1Affine, err error) {
 	if _, err := sig.SetBytes(signature); err != nil { // includes the subgroup check
 		return sig, hash, fmt.Errorf("BLS signature: %w", err)
 	}
-	if hash, err = bls.HashToG1(message, []byte(blsSuite)); err != nil {
+	if hash, err = hashToCurve(message); err != nil {
 		return sig, hash, fmt.Errorf("BLS signature: %w", err)
 	}
 	return sig, hash, nil
+}
+
+// hashToCurve is bls.HashToG1 without its last step (RFC 9380, section 3,
+// "clear_cofactor"), which multiplies the point by a constant. Sums of points can
+// be multiplied by it just as well, once for all of a batch.
+func hashToCurve(message []byte) (point bls.G1Affine, err error) {
+	u, err := fp.Hash(message, []byte(blsSuite), 2)
+	if err != nil {
+		return point, err
+	}
+	var sum bls.G1Jac
+	for i := range u {
+		mapped := bls.MapToCurve1(&u[i])
+		hash_to_curve.G1Isogeny(&mapped.X, &mapped.Y)
+		sum.AddMixed(&mapped)
+	}
+	point.FromJacobian(&sum)
+	return point, nil
 }
 
 // BLSKey signs certificates. It is for development networks: operations on the

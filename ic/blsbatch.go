@@ -15,7 +15,7 @@ type blsQuestion struct {
 	message, signature []byte
 	err                error
 
-	sig, hash bls.G1Affine // of the signature and the message
+	sig, hash bls.G1Affine // of the signature, and of the message but for clearing the cofactor
 }
 
 // verifyBatch sets the errors of a batch.
@@ -79,16 +79,17 @@ func holds(batch []*blsQuestion) (bool, error) {
 		}
 		of.add(&question.hash, factor)
 	}
-	points := []bls.G1Affine{signatures.sum()}
+	sums := []bls.G1Jac{signatures.sum()}
 	scratch := linesPool.Get().(*[]pairingLines) //nolint:forcetypeassert // nothing else is put in
 	defer linesPool.Put(scratch)
 	lines := append((*scratch)[:0], *negatedGenerator())
 	for _, key := range keys {
-		points = append(points, hashes[key].sum())
+		hash := hashes[key].sum()
+		sums = append(sums, *hash.ClearCofactor(&hash))
 		lines = append(lines, key.lines)
 	}
 	*scratch = lines
-	return bls.PairingCheckFixedQ(points, lines)
+	return bls.PairingCheckFixedQ(bls.BatchJacobianToAffineG1(sums), lines)
 }
 
 // linesPool has memory for lines: the check of a pairing changes them, and two
@@ -123,8 +124,7 @@ func (f *factored) add(point *bls.G1Affine, factor uint64) {
 
 // sum goes through the factors bit by bit, so that all points share the doubling
 // (Straus). Its time tells about factors that nobody needs any more.
-func (f *factored) sum() (result bls.G1Affine) {
-	var sum bls.G1Jac
+func (f *factored) sum() (sum bls.G1Jac) {
 	for bit := 63; bit >= 0; bit-- {
 		sum.DoubleAssign()
 		for i, point := range f.points {
@@ -133,6 +133,5 @@ func (f *factored) sum() (result bls.G1Affine) {
 			}
 		}
 	}
-	result.FromJacobian(&sum)
-	return result
+	return sum
 }
