@@ -24,7 +24,7 @@ type results struct {
 }
 
 func (r *results) begin(s settings) error {
-	_, err := fmt.Fprintf(r.out, "%d cores, %s; everything on this machine at once, %s each\n\n%-44s%-26s%-74s%s\n",
+	_, err := fmt.Fprintf(r.out, "%d cores, %s; everything on this machine at once, %s each\n\n%-48s %-26s %-74s %s\n",
 		runtime.NumCPU(), runtime.Version(), s.seconds, "", "measured", "in the same run", "target")
 	return err
 }
@@ -38,7 +38,7 @@ func (r *results) add(f figure) {
 			r.missed = append(r.missed, f.name)
 		}
 	}
-	line := fmt.Sprintf("%-44s%-26s%-74s%s", f.name, f.value, f.ceiling, verdict)
+	line := fmt.Sprintf("%-48s %-26s %-74s %s", f.name, f.value, f.ceiling, verdict)
 	_, _ = fmt.Fprintln(r.out, strings.TrimRight(line, " "))
 }
 
