@@ -433,6 +433,27 @@ func TestForgottenWithoutNewcomers(t *testing.T) {
 	passive.closed(CloseCanisterReset, "reconnect")
 }
 
+// The answer of a replica that is behind a refusal does not settle the doubt that
+// the refusal has raised.
+func TestForgottenBehindRefusal(t *testing.T) {
+	const behind = 200 * time.Millisecond
+	b := newBench(t, nil)
+	active, passive := b.open(), b.open()
+	b.canister.set(func() {
+		b.canister.age = behind
+		b.canister.onMessage = func(context.Context, Envelope) error {
+			time.AfterFunc(behind, func() { // the replicas that answer polls learn of it
+				b.canister.forget()
+				b.canister.set(func() { b.canister.age = 0 })
+			})
+			return Refused("client not connected")
+		}
+	})
+	active.send("hello?")
+	active.closed(CloseMessageRefused, "not connected")
+	passive.closed(CloseCanisterReset, "reconnect")
+}
+
 // One replica that is behind, or pretends that there is nothing, ends no session.
 func TestLaggingReplica(t *testing.T) {
 	b := newBench(t, nil)
@@ -450,7 +471,7 @@ func TestLaggingReplica(t *testing.T) {
 		}
 	})
 	b.gateway.hubs[b.canister.id].doubt()
-	b.eventually("the doubts are settled", func() bool { return !b.gateway.hubs[b.canister.id].doubted.Load() })
+	b.eventually("the doubts are settled", func() bool { return b.gateway.hubs[b.canister.id].doubted.Load() == 0 })
 	b.canister.send(p.key, []byte("still here"))
 	if m := p.message(); string(m.Content) != "still here" {
 		t.Errorf("got %q", m.Content)

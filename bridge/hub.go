@@ -18,7 +18,7 @@ type hub struct {
 	log      *slog.Logger
 	woken    chan struct{} // holds one token: poll now
 	reached  atomic.Bool   // the canister has answered a call: errors of polls may be over
-	doubted  atomic.Bool   // the canister may have lost its state: see reset.go
+	doubted  atomic.Int64  // the canister may have lost its state, until then, in nanoseconds since 1970; 0: it has not. See reset.go
 
 	farewells chan struct{} // holds one for each that is under way
 
@@ -141,11 +141,14 @@ func (h *hub) answered() {
 	h.wake()
 }
 
-// doubt makes the poller find out whether the canister still has its state.
+// doubt makes the poller find out whether the canister still has its state now.
 func (h *hub) doubt() {
-	h.doubted.Store(true)
+	h.doubted.Store(time.Now().UnixNano())
 	h.wake()
 }
+
+// mayHaveReset is doubt about some time in the past.
+func (h *hub) mayHaveReset() { h.doubted.CompareAndSwap(0, 1) }
 
 // recipient returns the session that a message is for, if it is here, and
 // whether it has had no message before.

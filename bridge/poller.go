@@ -24,7 +24,7 @@ func (h *hub) poll(ctx context.Context) {
 	stopWatching := h.startWatching(ctx, route)
 	defer func() { stopWatching() }()
 	defer h.dropStream()
-	h.doubted.Store(true) // much can have happened since the last poller
+	h.mayHaveReset() // since the last poller
 	h.confirm()
 	h.rejected = rejection{}
 
@@ -146,7 +146,7 @@ func (h *hub) startWatching(ctx context.Context, route *Route) (stop func()) {
 // pollOnce fetches, checks and delivers one batch. It returns the number of
 // messages in it and whether more are waiting.
 func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
-	if h.doubted.Load() {
+	if h.doubted.Load() != 0 {
 		h.dropStream()
 		if settled, err := h.settle(ctx); err != nil || !settled {
 			return 0, false, err
@@ -171,7 +171,7 @@ func (h *hub) pollOnce(ctx context.Context) (n int, more bool, err error) {
 		return 0, false, err
 	}
 	if !h.queue.isSure() && h.missesGreeting(checked) {
-		h.doubted.Store(true)
+		h.mayHaveReset()
 		return 0, true, nil
 	}
 	h.deliver(checked)

@@ -54,6 +54,8 @@ const (
 	// last message must be missing to be taken as forgotten.
 	missingPatience = 2 * time.Second
 	missingTimes    = 3
+	// laggingPatience is how far a replica may be behind what has raised a doubt.
+	laggingPatience = 2 * time.Second
 )
 
 // doubtWhenQuiet begins to doubt when messages that ought to come do not.
@@ -62,7 +64,7 @@ func (h *hub) doubtWhenQuiet() {
 		return
 	}
 	if h.waitsForGreeting(greetingPatience) || time.Since(h.queue.settled) > quietPatience {
-		h.doubted.Store(true)
+		h.mayHaveReset()
 	}
 }
 
@@ -86,8 +88,9 @@ func (h *hub) missesGreeting(batch *checkedBatch) bool {
 // settle looks at the last known message. It reports whether reading can go
 // on: where it stopped, or from the beginning if the canister has forgotten.
 func (h *hub) settle(ctx context.Context) (settled bool, err error) {
+	doubted := h.doubted.Load()
 	if h.queue.next == 0 {
-		h.certain()
+		h.certain(doubted)
 		return true, nil
 	}
 	batch, err := h.fetch(ctx, h.queue.next-1)
@@ -98,23 +101,28 @@ func (h *hub) settle(ctx context.Context) (settled bool, err error) {
 		first := &batch.Messages[0]
 		switch {
 		case mustNonce(first.Key) >= h.queue.next, sha256.Sum256(first.Content) == h.queue.last:
-			h.certain()
+			// A replica that is behind says so, too: until one has caught up with what
+			// raised the doubt, reading goes on, and each poll asks again.
+			if at := time.Unix(0, doubted); !batch.time.Before(at) || time.Since(at) >= laggingPatience {
+				h.certain(doubted)
+			}
+			h.queue.sure, h.queue.missing = h.queue.next, 0
 			return true, nil
 		case batch.time.Before(h.queue.time):
 			return false, nil // a replica that is behind
 		}
-		h.reset("another message has the nonce of a known one")
+		h.reset(doubted, "another message has the nonce of a known one")
 		return true, nil
 	}
 	if !h.hasGreeted() {
-		h.reset("") // nobody minds reading from the beginning
+		h.reset(doubted, "") // nobody minds reading from the beginning
 		return true, nil
 	}
-	return h.settleMissing(ctx)
+	return h.settleMissing(ctx, doubted)
 }
 
 // settleMissing deals with a queue that ends before the last known message.
-func (h *hub) settleMissing(ctx context.Context) (settled bool, err error) {
+func (h *hub) settleMissing(ctx context.Context, doubted int64) (settled bool, err error) {
 	batch, err := h.fetch(ctx, 0)
 	if err != nil {
 		return false, err
@@ -124,7 +132,7 @@ func (h *hub) settleMissing(ctx context.Context) (settled bool, err error) {
 			return false, nil
 		}
 		if !batch.EndOfQueue || mustNonce(batch.Messages[n-1].Key)+1 >= h.queue.next {
-			h.certain()
+			h.certain(doubted)
 			return true, nil
 		}
 	}
@@ -135,25 +143,26 @@ func (h *hub) settleMissing(ctx context.Context) (settled bool, err error) {
 	if h.queue.missing < missingTimes || time.Since(h.queue.since) < missingPatience {
 		return false, nil
 	}
-	h.reset("the known messages are gone")
+	h.reset(doubted, "the known messages are gone")
 	return true, nil
 }
 
-// certain ends all doubt: the queue is the one that was read so far.
-func (h *hub) certain() {
-	h.doubted.Store(false)
+// certain ends a doubt, unless there is a new one: the queue is the one that was
+// read so far.
+func (h *hub) certain(doubted int64) {
+	h.doubted.CompareAndSwap(doubted, 0)
 	h.queue.sure = h.queue.next
 	h.queue.settled = time.Now()
 	h.queue.missing = 0
 }
 
 // reset begins a new queue.
-func (h *hub) reset(why string) {
+func (h *hub) reset(doubted int64, why string) {
 	if h.hasGreeted() {
 		h.log.Warn("the canister has forgotten its clients (upgrade or reinstall); they are told to reconnect", "why", why, "next_nonce", h.queue.next)
 		h.endGreeted(CloseReason{CloseCanisterReset, "the canister was upgraded or reinstalled and has forgotten this connection; reconnect"})
 	}
 	h.queue = position{}
-	h.certain()
+	h.certain(doubted)
 	h.confirm()
 }
