@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/icrelay/icrelay/candid"
@@ -100,13 +101,24 @@ type Resumer interface {
 	Lost(ctx context.Context, canister candid.Principal, client candid.ClientKey) error
 }
 
+// maxText is how many bytes of a foreign sentence are kept: it goes to the log, and
+// the beginning of it to a client. A canister may write megabytes.
+const maxText = 1 << 10
+
+func clip(text string) string {
+	if len(text) > maxText {
+		return strings.ToValidUTF8(text[:maxText], "") + "..."
+	}
+	return text
+}
+
 // A RefusedError says that the canister, or the network in its name, refused
 // for good. Text is the canister's own sentence and reaches the client.
 type RefusedError struct {
 	Text string
 }
 
-func (e *RefusedError) Error() string { return "refused: " + e.Text }
+func (e *RefusedError) Error() string { return "refused: " + clip(e.Text) }
 
 // Refused returns a RefusedError with a formatted text.
 func Refused(format string, args ...any) error {
@@ -125,7 +137,7 @@ func (e *UnavailableError) Error() string {
 	if e.Err != nil {
 		return "not available: " + e.Err.Error()
 	}
-	return "not available: " + e.Text
+	return "not available: " + clip(e.Text)
 }
 
 // Unwrap returns what is for the log.
@@ -139,13 +151,13 @@ type LostError struct {
 	Text string
 }
 
-func (e *LostError) Error() string { return "lost: " + e.Text }
+func (e *LostError) Error() string { return "lost: " + clip(e.Text) }
 
 // unavailableText returns the network's sentence if err is, or wraps, an UnavailableError.
 func unavailableText(err error) (text string, unavailable bool) {
 	var u *UnavailableError
 	if errors.As(err, &u) {
-		return u.Text, true
+		return clip(u.Text), true
 	}
 	return "", false
 }
@@ -154,7 +166,7 @@ func unavailableText(err error) (text string, unavailable bool) {
 func lostText(err error) (text string, lost bool) {
 	var l *LostError
 	if errors.As(err, &l) {
-		return l.Text, true
+		return clip(l.Text), true
 	}
 	return "", false
 }
@@ -163,7 +175,7 @@ func lostText(err error) (text string, lost bool) {
 func RefusalText(err error) (text string, refused bool) {
 	var r *RefusedError
 	if errors.As(err, &r) {
-		return r.Text, true
+		return clip(r.Text), true
 	}
 	return "", false
 }

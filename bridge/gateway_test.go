@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -431,6 +432,41 @@ func TestForgottenWithoutNewcomers(t *testing.T) {
 	active.send("hello?")
 	active.closed(CloseMessageRefused, "not connected")
 	passive.closed(CloseCanisterReset, "reconnect")
+}
+
+// A replica that answers the first poll after a message, and is behind, costs little,
+// also when nothing was said for a while before.
+func TestReplicaBehindAnswer(t *testing.T) {
+	var until atomic.Int64
+	b := newBench(t, func(o *Options, c *testCanister) {
+		o.Polling = Polling{Interval: 20 * time.Millisecond, IdleInterval: time.Hour}
+		c.corrupt = func(batch *Batch) error {
+			if time.Now().UnixNano() < until.Load() {
+				*batch = Batch{EndOfQueue: true}
+			}
+			return nil
+		}
+		c.onMessage = func(_ context.Context, env Envelope) error {
+			until.Store(time.Now().Add(30 * time.Millisecond).UnixNano())
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.enqueue(env.Client, false, []byte("echo"))
+			return nil
+		}
+	})
+	p := b.open()
+	b.eventually("the poller has slowed down", func() (slow bool) {
+		b.canister.set(func() { slow = b.canister.polls >= 9 })
+		return slow
+	})
+	start := time.Now()
+	p.send("hello")
+	if m := p.message(); string(m.Content) != "echo" {
+		t.Errorf("got %q", m.Content)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the echo took %s", took)
+	}
 }
 
 // The answer of a replica that is behind a refusal does not settle the doubt that

@@ -141,6 +141,14 @@ func (h *hub) answered() {
 	h.wake()
 }
 
+// verified is answered for a call whose answer has woken the poller when it came:
+// only polls that have failed wait for more than that.
+func (h *hub) verified() {
+	if !h.reached.Swap(true) {
+		h.wake()
+	}
+}
+
 // doubt makes the poller find out whether the canister still has its state now.
 func (h *hub) doubt() {
 	h.doubted.Store(time.Now().UnixNano())

@@ -20,16 +20,16 @@ type outbound struct {
 	stalled      func() // told of a frame that did not leave in time
 
 	mu      sync.Mutex
-	frames  []*frame     // waiting, in order
-	bytes   int          // their sum
-	ping    bool         // a ping is due
-	pong    *string      // the answer to the last ping is due
-	pinger  *time.Timer  // makes the next ping due
-	end     *CloseReason // set once: nothing is queued after it
-	told    bool         // the close frame was taken
-	held    *time.Timer  // ends the time for which frames are held back
-	writing bool         // a writer goroutine runs
-	writer  sync.WaitGroup
+	frames  []*frame      // waiting, in order
+	bytes   int           // their sum
+	ping    bool          // a ping is due
+	pong    *string       // the answer to the last ping is due
+	pinger  *time.Timer   // makes the next ping due
+	end     *CloseReason  // set once: nothing is queued after it
+	told    bool          // the close frame was taken
+	held    *time.Timer   // ends the time for which frames are held back
+	writing bool          // somebody writes
+	writer  chan struct{} // closed when the last writer goroutine has ended; nil: there was none
 }
 
 // hold keeps what is pushed from now on for a while. A close ends the hold.
@@ -100,7 +100,7 @@ func (o *outbound) answerPing(data string) {
 	o.pong = &data
 	if !o.writing {
 		o.writing = true
-		o.writer.Go(o.write)
+		o.startWriter()
 	}
 }
 
@@ -149,9 +149,16 @@ func (o *outbound) closing() bool {
 	return o.end != nil
 }
 
-// flush returns when what was queued before a close, and the close frame, are
-// written or have failed.
-func (o *outbound) flush() { o.writer.Wait() }
+// flush returns when no writer runs that was started before: after a close, when
+// what was queued, and the close frame, are written or have failed.
+func (o *outbound) flush() {
+	o.mu.Lock()
+	writer := o.writer
+	o.mu.Unlock()
+	if writer != nil {
+		<-writer
+	}
+}
 
 // stop ends pings and returns when no writer runs. The socket must be closed.
 func (o *outbound) stop() {
@@ -165,7 +172,11 @@ func (o *outbound) stop() {
 		o.end = &CloseReason{Code: CloseNormal} // whatever is pushed from now on goes nowhere
 	}
 	o.mu.Unlock()
-	o.writer.Wait()
+	o.flush()
+	// The canister may take a minute to be told, and nobody waits for this any more.
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.frames, o.bytes, o.pong = nil, 0, nil
 }
 
 // advance writes what waits until the socket is full, and has a writer do the
@@ -185,7 +196,17 @@ func (o *outbound) advance() {
 			return
 		}
 	}
-	o.writer.Go(o.write)
+	o.startWriter()
+}
+
+// startWriter must be called with mu held and writing set.
+func (o *outbound) startWriter() {
+	ended := make(chan struct{})
+	o.writer = ended
+	go func() {
+		defer close(ended)
+		o.write()
+	}()
 }
 
 const (

@@ -58,6 +58,7 @@ func (h *hub) poll(ctx context.Context) {
 					}
 					continue
 				}
+				pause = 0 // an empty answer now may be that of a replica that is behind
 			case <-timer.C:
 			}
 			if h.idle() {
@@ -75,6 +76,9 @@ func (h *hub) poll(ctx context.Context) {
 		h.judge(err)
 		switch {
 		case err != nil:
+			if errs == 0 {
+				h.reached.Store(false) // that was before
+			}
 			errs++
 			h.gateway.count.pollErrors.Add(1)
 			asked := ic.RetryAfter(err)
@@ -239,7 +243,7 @@ func (h *hub) deliver(batch *checkedBatch) {
 		message := &batch.Messages[i]
 		session, first := h.recipient(message.ClientKey)
 		switch {
-		case session == nil:
+		case session == nil, session.out.closing():
 			h.gateway.count.messagesStale.Add(1)
 		case first && !batch.greets[i]:
 			session.end(CloseReason{CloseCanisterReset, "the canister no longer has the first message of this connection; reconnect"})

@@ -415,7 +415,7 @@ func (s *session) message(ctx context.Context, env *candid.Envelope, raw []byte)
 		}
 		s.gateway.count.messagesIn.Add(1)
 		if told.Load() {
-			s.hub.reached.Store(true)
+			s.hub.verified()
 		} else {
 			s.hub.answered()
 		}

@@ -277,6 +277,30 @@ func TestLimits(t *testing.T) {
 	errorContains(t, err, "too deep")
 }
 
+// TestOutputIsBounded: what an answer may have of messages, and in their keys.
+func TestOutputIsBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		messages, key int
+		ok            bool
+	}{
+		"as many as are read":      {maxOutputMessages, 1, true},
+		"one more":                 {maxOutputMessages + 1, 1, false},
+		"a key as long as it gets": {1, maxKeyLength, true},
+		"one longer":               {1, maxKeyLength + 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var batch OutputMessages
+			for range test.messages {
+				batch.Messages = append(batch.Messages, OutputMessage{Key: strings.Repeat("k", test.key)})
+			}
+			got, _, _, err := DecodeOutputMessages(EncodeOutputMessages(batch))
+			if (err == nil) != test.ok || test.ok && len(got.Messages) != test.messages {
+				t.Errorf("%d messages, %v", len(got.Messages), err)
+			}
+		})
+	}
+}
+
 func TestPrintIsBounded(t *testing.T) {
 	b, err := NewBuilder().Add(VecOf(TextType), []string{strings.Repeat("\x00", 1<<20), strings.Repeat("y", 1<<20)}).Bytes()
 	equal(t, err, nil)

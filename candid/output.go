@@ -84,6 +84,11 @@ func (d *decoder) boolOr(t typeRef, absent bool) (bool, error) {
 	return d.bool(t)
 }
 
+// maxOutputMessages bounds the messages of one answer. The CDK sends 50. A query's
+// reply of 3 MiB has room for no more, since each takes some 200 bytes with its key
+// and client, and as much again in the witness.
+const maxOutputMessages = 16_384
+
 func (d *decoder) outputMessageVec(t typeRef, m *OutputMessages) error {
 	elem, n, err := d.vec(t)
 	if err != nil || n == 0 {
@@ -93,6 +98,9 @@ func (d *decoder) outputMessageVec(t typeRef, m *OutputMessages) error {
 	const smallest = 12
 	if n > d.left()/smallest {
 		return errTruncated
+	}
+	if n > maxOutputMessages {
+		return fmt.Errorf("%d messages, at most %d are read", n, maxOutputMessages)
 	}
 	m.Messages = make([]OutputMessage, 0, min(n, 256))
 	var key ClientKey
@@ -120,6 +128,9 @@ func (d *decoder) outputMessage(t typeRef, m *OutputMessage) error {
 			seen |= 1
 		case hashKey:
 			m.Key, err = d.text(f.typ)
+			if err == nil && len(m.Key) > maxKeyLength {
+				err = fmt.Errorf("%d bytes", len(m.Key))
+			}
 			seen |= 2
 		case hashContent:
 			m.Content, err = d.blob(f.typ)

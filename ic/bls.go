@@ -62,13 +62,6 @@ func parseBLSKey(der []byte) (*blsPublicKey, error) {
 
 var errBLSSignature = errors.New("BLS signature does not match")
 
-// verify checks a signature: e(signature, -g2) * e(hash(message), key) must be one.
-func (k *blsPublicKey) verify(message, signature []byte) error {
-	question := &blsQuestion{key: k, message: message, signature: signature}
-	verifyBatch([]*blsQuestion{question})
-	return question.err
-}
-
 // blsPoints reads a signature, which must lie in the right group, and hashes its
 // message to a point of the curve.
 func blsPoints(message, signature []byte) (sig, hash bls.G1Affine, err error) {

@@ -18,17 +18,6 @@ type blsQuestion struct {
 	sig, hash bls.G1Affine // of the signature, and of the message but for clearing the cofactor
 }
 
-// verifyBatch sets the errors of a batch.
-func verifyBatch(batch []*blsQuestion) {
-	readable := make([]*blsQuestion, 0, len(batch))
-	for _, question := range batch {
-		if question.err = question.read(); question.err == nil {
-			readable = append(readable, question)
-		}
-	}
-	findWrong(readable)
-}
-
 // findWrong sets the errors of questions whose points are read: it halves a
 // batch that does not hold until the wrong ones are alone.
 func findWrong(batch []*blsQuestion) {

@@ -27,6 +27,24 @@ func blsQuestions(t testing.TB, n, keys int) []*blsQuestion {
 	return questions
 }
 
+// verifyBatch sets the errors of a batch.
+func verifyBatch(batch []*blsQuestion) {
+	readable := make([]*blsQuestion, 0, len(batch))
+	for _, question := range batch {
+		if question.err = question.read(); question.err == nil {
+			readable = append(readable, question)
+		}
+	}
+	findWrong(readable)
+}
+
+// verify checks a signature alone.
+func (k *blsPublicKey) verify(message, signature []byte) error {
+	question := &blsQuestion{key: k, message: message, signature: signature}
+	verifyBatch([]*blsQuestion{question})
+	return question.err
+}
+
 func TestVerifyBatch(t *testing.T) {
 	const n = 9
 	swap := func(q []*blsQuestion, i, j int) { q[i].signature, q[j].signature = q[j].signature, q[i].signature }

@@ -259,7 +259,7 @@ func eachKey(r *cbor.Reader, value func(key []byte) (known bool, err error)) err
 		}
 		for _, s := range seen {
 			if bytes.Equal(s, key) {
-				return fmt.Errorf("duplicate key %q", key)
+				return fmt.Errorf("duplicate key %q", clipText(string(key)))
 			}
 		}
 		if seen = append(seen, key); len(seen) > maxMapKeys {
@@ -270,7 +270,7 @@ func eachKey(r *cbor.Reader, value func(key []byte) (known bool, err error)) err
 			err = r.Skip()
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return fmt.Errorf("%s: %w", clipText(string(key)), err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ic
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"testing"
@@ -204,6 +205,41 @@ func TestCanisterRanges(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// TestRepliesKeepOutNobody: certificates of replies come by the thousand and are not
+// looked at again; those that are stay known.
+func TestRepliesKeepOutNobody(t *testing.T) {
+	n := newTestNet(t)
+	v := n.verifier()
+	v.signatures, v.replies = newCache[[32]byte, struct{}](4), newCache[[32]byte, struct{}](4)
+	certificate := func(content byte) []byte {
+		return n.certify(tree(testTime, map[string]*HashTree{"content": Leaf([]byte{content})}), layoutNew)
+	}
+	id := func(raw []byte) [32]byte {
+		t.Helper()
+		c := must(DecodeCertificate(raw))(t)
+		subnet := must(v.delegation(c.Delegation, testTime))(t)
+		h := sha256.New()
+		h.Write(subnet.der)
+		h.Write(stateRootMessage(c.Tree))
+		h.Write(c.Signature)
+		return [32]byte(h.Sum(nil))
+	}
+	lasting := certificate(0)
+	must(v.Verify(lasting, canisterA, testTime, maxAge))(t)
+	for i := range byte(6) {
+		must(v.verifyFor(canisterA, certificate(i+1), testTime, maxAge, true))(t)
+	}
+	_, known := v.signatures.get(id(lasting))
+	equal(t, known, true)
+
+	last := certificate(6)
+	_, known = v.signatures.get(id(last))
+	equal(t, known, false)
+	must(v.Verify(last, canisterA, testTime, maxAge))(t) // a poll that shows the same state
+	_, known = v.signatures.get(id(last))
+	equal(t, known, true)
 }
 
 func TestCacheIsBounded(t *testing.T) {

@@ -20,11 +20,16 @@ type RejectError struct {
 }
 
 func (e *RejectError) Error() string {
+	text := clip(e.Text, maxRejectText)
 	if e.ErrorCode != "" {
-		return fmt.Sprintf("rejected with code %d (%s): %s", e.Code, e.ErrorCode, e.Text)
+		return fmt.Sprintf("rejected with code %d (%s): %s", e.Code, clipText(e.ErrorCode), text)
 	}
-	return fmt.Sprintf("rejected with code %d: %s", e.Code, e.Text)
+	return fmt.Sprintf("rejected with code %d: %s", e.Code, text)
 }
+
+// maxRejectText is how many bytes of Text an error says: a canister may write a
+// megabyte, and errors go to logs.
+const maxRejectText = 1 << 10
 
 // Transient reports whether the network calls the condition transient
 // (SYS_TRANSIENT). A new request may succeed later; this one will not.

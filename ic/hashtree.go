@@ -26,6 +26,7 @@ type HashTree struct {
 	data        []byte    // label or leaf
 	left, right *HashTree // of a labeled node only left
 	first       *HashTree // of a fork: its leftmost labeled node, nil if there is none
+	leads       bool      // of a fork: nothing stands to the left of first
 	kind        nodeKind
 }
 
@@ -48,13 +49,17 @@ func Fork(left, right *HashTree) *HashTree { return new(HashTree).fork(left, rig
 func (t *HashTree) fork(left, right *HashTree) *HashTree {
 	var buf [len(sepFork) + 2*sha256.Size]byte
 	b := append(append(append(buf[:0], sepFork...), left.digest[:]...), right.digest[:]...)
-	*t = *forkOf(left, right, sha256.Sum256(b))
-	return t
+	return t.forkOf(left, right, sha256.Sum256(b))
 }
 
 // forkOf is for a digest that is known.
-func forkOf(left, right *HashTree, digest [sha256.Size]byte) *HashTree {
-	return &HashTree{kind: kindFork, left: left, right: right, first: cmp.Or(left.firstLabeled(), right.firstLabeled()), digest: digest}
+func (t *HashTree) forkOf(left, right *HashTree, digest [sha256.Size]byte) *HashTree {
+	*t = HashTree{
+		kind: kindFork, left: left, right: right, digest: digest,
+		first: cmp.Or(left.firstLabeled(), right.firstLabeled()),
+		leads: left.leadsWithLabel(),
+	}
+	return t
 }
 
 // Labeled puts a label over a tree. It keeps label, which must not change afterwards.
@@ -120,14 +125,6 @@ func LabeledTreeSorted(entries []Entry) *HashTree {
 	return Fork(LabeledTreeSorted(entries[:half]), LabeledTreeSorted(entries[half:]))
 }
 
-// firstNode is the leftmost node of a forest that is not a fork.
-func (t *HashTree) firstNode() *HashTree {
-	for t.kind == kindFork {
-		t = t.left
-	}
-	return t
-}
-
 // firstLabeled is the leftmost labeled node of a forest, nil if there is none.
 func (t *HashTree) firstLabeled() *HashTree {
 	if t.kind == kindLabeled {
@@ -135,6 +132,10 @@ func (t *HashTree) firstLabeled() *HashTree {
 	}
 	return t.first
 }
+
+// leadsWithLabel reports whether the leftmost node of a forest that is not a fork
+// is labeled.
+func (t *HashTree) leadsWithLabel() bool { return t.kind == kindLabeled || t.leads }
 
 // eachNode calls f for every node of a forest that is not a fork and not empty,
 // from left to right, until f returns false.

@@ -74,10 +74,8 @@ func (t *HashTree) place(label []byte) place {
 	p := place{}
 	n, sure := t, true
 	for n.kind == kindFork {
-		first := n.right.firstNode()
-		if first.kind != kindLabeled {
-			first, sure = n.right.firstLabeled(), false
-		}
+		first := n.right.firstLabeled()
+		sure = sure && n.right.leadsWithLabel()
 		if first == nil || bytes.Compare(label, first.data) < 0 {
 			p.after, n = first, n.left
 		} else {

@@ -1,7 +1,6 @@
 package ic
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -14,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // maxPEM bounds an identity file; the files of other tools have some 300 bytes.
@@ -220,9 +220,12 @@ func identityOrError[T Identity](id T, err error) (Identity, error) {
 	return id, nil
 }
 
-func clipText(s string) string {
-	if len(s) > 40 {
-		return string(bytes.ToValidUTF8([]byte(s[:40]), nil)) + "..."
+func clipText(s string) string { return clip(s, 40) }
+
+// clip keeps the beginning of a foreign text.
+func clip(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
 }

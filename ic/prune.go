@@ -91,7 +91,7 @@ func (t *HashTree) keep(wants []want) *HashTree {
 		if !left.shows() && !right.shows() {
 			return Pruned(t.digest)
 		}
-		return forkOf(left, right, t.digest)
+		return new(HashTree).forkOf(left, right, t.digest)
 	case kindLabeled:
 		i, ok := slices.BinarySearchFunc(wants, t.data, func(w want, label []byte) int {
 			return bytes.Compare(w.label, label)

@@ -33,7 +33,8 @@ const (
 
 // suspect drops unused connections after a request that got no answer in time:
 // what lost this connection may have lost the others, and each of them would
-// cost another request its time.
+// cost another request its time. So ctx should allow as much time as an answer
+// may take.
 func (c *Client) suspect(ctx context.Context) {
 	if c.own != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		c.own.CloseIdleConnections()

@@ -44,6 +44,7 @@ type Verifier struct {
 
 	delegations *cache[[32]byte, *subnetKey]
 	signatures  *cache[[32]byte, struct{}]
+	replies     *cache[[32]byte, struct{}] // signatures that only replies had: thousands, and most of them once
 	queue       blsQueue
 }
 
@@ -77,6 +78,7 @@ func NewVerifier(rootKeyDER []byte) (*Verifier, error) {
 		rootID:      candid.SelfAuthenticating(rootKeyDER),
 		delegations: newCache[[32]byte, *subnetKey](cachedDelegations),
 		signatures:  newCache[[32]byte, struct{}](cachedSignatures),
+		replies:     newCache[[32]byte, struct{}](cachedSignatures),
 	}, nil
 }
 
@@ -171,10 +173,16 @@ func (v *Verifier) verifySignature(key *blsPublicKey, der []byte, c *Certificate
 	if _, ok := v.signatures.get(id); ok {
 		return nil
 	}
-	if err := v.queue.verify(id, key, message, c.Signature, patient); err != nil {
-		return err
+	if _, ok := v.replies.get(id); !ok {
+		if err := v.queue.verify(id, key, message, c.Signature, patient); err != nil {
+			return err
+		}
 	}
-	v.signatures.put(id, struct{}{})
+	if patient {
+		v.replies.put(id, struct{}{})
+	} else {
+		v.signatures.put(id, struct{}{})
+	}
 	return nil
 }
 
@@ -206,7 +214,7 @@ func (v *Verifier) verifyDelegation(d *CertificateDelegation) (*subnetKey, error
 	if c.Delegation != nil {
 		return nil, errors.New("delegations cannot be nested")
 	}
-	if err := v.root.verify(stateRootMessage(c.Tree), c.Signature); err != nil {
+	if err := v.verifySignature(v.root, v.rootDER, c, false); err != nil {
 		return nil, err
 	}
 	id := []byte(d.Subnet)

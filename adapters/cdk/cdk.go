@@ -52,12 +52,13 @@ const (
 // state of the first submission and never executes twice. That is also the
 // only way to the answer: request_status may be read by its sender only.
 func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelope) error {
-	ctx, cancel := context.WithDeadline(ctx, env.Expiry)
+	// How long an answer may take is not for the client to say, which chose the expiry.
+	trying, cancel := context.WithDeadline(ctx, env.Expiry)
 	defer cancel()
 	visit := a.gates.visit(env.Canister)
 	defer visit.leave()
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
-		if err := visit.enter(ctx); err != nil {
+		if err := visit.enter(trying); err != nil {
 			return failure(method, err)
 		}
 		outcome, err := a.client.Submit(ctx, env.Canister, env.Bytes, env.RequestID, nil)
@@ -72,7 +73,7 @@ func (a *Adapter) forward(ctx context.Context, method string, env bridge.Envelop
 		case !mayPass(err):
 			return failure(method, err)
 		}
-		if visit.pause(ctx, wait, err) != nil {
+		if visit.pause(trying, wait, err) != nil {
 			return failure(method, err)
 		}
 	}
