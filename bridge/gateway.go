@@ -102,7 +102,8 @@ type Gateway struct {
 	stopped    bool
 	sessions   map[*session]struct{} // a session outlives its socket by the calls under way
 	hubs       map[candid.Principal]*hub
-	principals map[candid.Principal]int // sessions in hubs
+	principals map[candid.Principal]int      // sessions in hubs
+	places     map[candid.Principal]position // of hubs that were released
 }
 
 // New returns a Gateway that is ready to serve.
@@ -152,6 +153,7 @@ func New(o Options) (*Gateway, error) {
 		sessions:   make(map[*session]struct{}),
 		hubs:       make(map[candid.Principal]*hub),
 		principals: make(map[candid.Principal]int),
+		places:     make(map[candid.Principal]position),
 	}
 	g.admission = newAdmission(g.limits)
 	g.visitors = newVisitors(g.limits, g.proxies, &g.count)
@@ -285,11 +287,13 @@ func (g *Gateway) enter(canister candid.Principal, key candid.ClientKey, s *sess
 	h := g.hubs[canister]
 	if h == nil {
 		h = newHub(g, canister, route)
+		h.queue = g.places[canister]
 	}
 	if refused := h.join(key, s); refused != nil {
 		return nil, refused
 	}
 	g.hubs[canister] = h
+	delete(g.places, canister)
 	g.principals[key.Principal]++
 	return h, nil
 }
@@ -304,11 +308,27 @@ func (g *Gateway) left(principal candid.Principal) {
 }
 
 // release forgets a canister that no route names and that nobody uses: clients
-// choose its id, so these must not pile up.
+// choose its id, so these must not pile up. How far its queue was read is kept, or
+// the next client would wait until all that others have left there is read again.
 func (g *Gateway) release(h *hub) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.isRouted(h.canister) && h.unused() && g.hubs[h.canister] == h {
-		delete(g.hubs, h.canister)
+	if g.isRouted(h.canister) || !h.unused() || g.hubs[h.canister] != h {
+		return
 	}
+	delete(g.hubs, h.canister)
+	if h.queue.next == 0 {
+		return
+	}
+	if len(g.places) >= maxPlaces {
+		for one := range g.places {
+			delete(g.places, one)
+			break
+		}
+	}
+	g.places[h.canister] = h.queue
 }
+
+// maxPlaces bounds the canisters without clients and without a route of their own
+// whose place is kept, of 150 bytes each. Beyond it one or the other is read again.
+const maxPlaces = 4096

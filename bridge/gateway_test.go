@@ -735,6 +735,28 @@ func TestAnyRouteForgetsCanisters(t *testing.T) {
 	})
 }
 
+// TestAnyRouteKeepsItsPlace: what a canister said to clients that have gone is not
+// read again for the next one.
+func TestAnyRouteKeepsItsPlace(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) { o.Routes = []Route{{Any: true, Adapter: o.Routes[0].Adapter}} })
+	for range 3 {
+		p := b.open()
+		for range 20 {
+			b.canister.send(p.key, []byte("x"))
+			p.message()
+		}
+		_ = p.conn.Close()
+		b.eventually("the canister has no hub", func() bool {
+			b.gateway.mu.Lock()
+			defer b.gateway.mu.Unlock()
+			return len(b.gateway.hubs) == 0
+		})
+	}
+	if n := b.gateway.count.messagesStale.Load(); n != 0 {
+		t.Errorf("%d messages of clients that have gone were read again", n)
+	}
+}
+
 func TestStop(t *testing.T) {
 	b := newBench(t, nil)
 	peers := make([]*peer, 50)
