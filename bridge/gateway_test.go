@@ -697,6 +697,35 @@ func TestTimeouts(t *testing.T) {
 	silent.cut(CloseIdle, "pong", causeIdle)
 }
 
+// TestSlowFrame: a large frame that takes longer than the idle timeout, but keeps
+// coming, is taken; one that stops is not.
+func TestSlowFrame(t *testing.T) {
+	b := newBench(t, func(o *Options, _ *testCanister) { o.Limits.IdleTimeout, o.Limits.PingInterval = 600*time.Millisecond, time.Hour })
+	write := func(p *peer, parts int) {
+		t.Helper()
+		frame := p.sign(p.messageEnvelope(make([]byte, 8*signOfLife)))
+		w, err := p.conn.NextWriter(websocket.BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range parts {
+			if _, err := w.Write(frame[i*len(frame)/8 : (i+1)*len(frame)/8]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(150 * time.Millisecond) // the client's line is slow
+		}
+		if parts == 8 {
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(b.open(), 8)
+	b.receivedAll(1)
+	write(b.open(), 3)
+	b.eventually("the one that has stopped is closed, and the other, which is silent now", func() bool { return b.closes(CloseIdle) == 2 })
+}
+
 func TestPollerRestsWithoutClients(t *testing.T) {
 	b := newBench(t, nil)
 	for range 3 {

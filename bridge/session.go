@@ -155,11 +155,30 @@ func (s *session) readFrame() (kind int, data []byte, err error) {
 	if err != nil {
 		return kind, nil, err
 	}
-	data, err = io.ReadAll(io.LimitReader(r, s.maxFrame+1))
+	data, err = io.ReadAll(io.LimitReader(&progressReader{r: r, heard: s.heard}, s.maxFrame+1))
 	if err == nil && int64(len(data)) > s.maxFrame {
 		err = errFrameTooLarge
 	}
 	return kind, data, err
+}
+
+// A progressReader takes each signOfLife bytes of a frame for a sign of life: a
+// large frame may take longer than a client may be silent.
+type progressReader struct {
+	r     io.Reader
+	heard func() error
+	bytes int // since the last sign of life
+}
+
+const signOfLife = 16 << 10
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.bytes += n; p.bytes >= signOfLife && err == nil {
+		p.bytes = 0
+		err = p.heard()
+	}
+	return n, err
 }
 
 // explainReadError tells a client that is still there why it is cut off.
