@@ -10,14 +10,13 @@ import (
 
 func newTransport(opts *Options) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   opts.DialTimeout,
-		ResponseHeaderTimeout: opts.Timeout,
-		IdleConnTimeout:       opts.IdleTimeout,
-		MaxIdleConns:          opts.MaxIdle,
-		MaxIdleConnsPerHost:   opts.MaxIdle,
-		ForceAttemptHTTP2:     true,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: opts.DialTimeout,
+		IdleConnTimeout:     opts.IdleTimeout,
+		MaxIdleConns:        opts.MaxIdle,
+		MaxIdleConnsPerHost: opts.MaxIdle,
+		ForceAttemptHTTP2:   true,
 		// All requests share one connection of HTTP/2. One whose other end has
 		// vanished without a word would take them all with it, until TCP notices.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
