@@ -47,7 +47,7 @@ func TestSuite(t *testing.T) {
 	u := &suite{
 		settings: settings{
 			relay: relay, self: os.Args[0],
-			seconds: time.Second, senders: 8, fan: 50, rate: 50, crowds: []int{10, 100}, opens: 100, settle: time.Second, fixed: 100 * time.Millisecond,
+			seconds: time.Second, turns: 2, senders: 8, fan: 50, rate: 50, crowds: []int{10, 100}, opens: 100, settle: time.Second, fixed: 100 * time.Millisecond,
 		},
 		results: results{out: &out},
 		figures: make(map[string]float64),

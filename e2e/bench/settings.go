@@ -15,6 +15,7 @@ type settings struct {
 	relay   string        // the binary
 	self    string        // this binary, for the other parts
 	seconds time.Duration // of each measurement
+	turns   int           // how often two are made in turn when their comparison decides about a target
 	senders int           // clients that send as fast as they can
 	fan     int           // clients that receive what one sends
 	rate    int           // messages a second, for latencies
@@ -25,7 +26,7 @@ type settings struct {
 }
 
 func settingsFromEnvironment() (settings, error) {
-	s := settings{relay: filepath.Join("bin", "relay"), settle: 5 * time.Second, fixed: 100 * time.Millisecond}
+	s := settings{relay: filepath.Join("bin", "relay"), turns: 3, settle: 5 * time.Second, fixed: 100 * time.Millisecond}
 	var problems []error
 	number := func(name string, normal int) int {
 		text := os.Getenv(name)

@@ -107,13 +107,9 @@ func (u *suite) ceiling(ctx context.Context, name, part string, args ...string) 
 	return result, nil
 }
 
-// turns is how often two measurements are made, one after the other, when their
-// comparison decides about a target: what else the machine does meanwhile changes
+// inTurn makes two measurements in turn, some times, and returns those of the turn
+// whose comparison lies in the middle: what else the machine does meanwhile changes
 // single ones by a fifth.
-const turns = 3
-
-// inTurn makes two measurements in turn and returns those of the turn whose
-// comparison lies in the middle.
 func (u *suite) inTurn(measure func() (*bench.Report, error), ceiling func() (*bareResult, error), compare func(*bench.Report, *bareResult) float64) (
 	report *bench.Report, bare *bareResult, value float64, err error,
 ) {
@@ -122,7 +118,7 @@ func (u *suite) inTurn(measure func() (*bench.Report, error), ceiling func() (*b
 		bare   *bareResult
 		value  float64
 	}
-	all := make([]turn, turns)
+	all := make([]turn, u.turns)
 	for i := range all {
 		if i > 0 {
 			if err := u.fresh(); err != nil {
@@ -138,7 +134,7 @@ func (u *suite) inTurn(measure func() (*bench.Report, error), ceiling func() (*b
 		all[i] = turn{report, bare, compare(report, bare)}
 	}
 	slices.SortFunc(all, func(a, b turn) int { return cmp.Compare(a.value, b.value) })
-	middle := all[turns/2]
+	middle := all[len(all)/2]
 	return middle.report, middle.bare, middle.value, nil
 }
 
