@@ -700,7 +700,9 @@ func TestTimeouts(t *testing.T) {
 // TestSlowFrame: a large frame that takes longer than the idle timeout, but keeps
 // coming, is taken; one that stops is not.
 func TestSlowFrame(t *testing.T) {
-	b := newBench(t, func(o *Options, _ *testCanister) { o.Limits.IdleTimeout, o.Limits.PingInterval = 600*time.Millisecond, time.Hour })
+	b := newBench(t, func(o *Options, _ *testCanister) {
+		o.Limits.IdleTimeout, o.Limits.PingInterval = 600*time.Millisecond, time.Hour
+	})
 	write := func(p *peer, parts int) {
 		t.Helper()
 		frame := p.sign(p.messageEnvelope(make([]byte, 8*signOfLife)))
