@@ -2,6 +2,7 @@
 package histogram
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -53,14 +54,15 @@ func (h *Histogram) Add(d time.Duration) {
 	}
 }
 
-// Quantile is the duration that a share of all values does not exceed, rounded
-// up to the end of its bucket.
+// Quantile is the least duration that a share of all values does not exceed (the
+// nearest rank: of 100 values p99 is the 99th), rounded up to the end of its bucket.
 func (h *Histogram) Quantile(share float64) time.Duration {
-	wanted := uint64(share * float64(h.count.Load()))
+	const rounding = 1e-9 // 0.07 of 100 is 7.000000000000001
+	wanted := uint64(max(1, math.Ceil(share*float64(h.count.Load())-rounding)))
 	seen := uint64(0)
 	for i := range h.buckets {
 		seen += h.buckets[i].Load()
-		if seen > wanted {
+		if seen >= wanted {
 			return min(highest(i), time.Duration(h.max.Load()))
 		}
 	}

@@ -58,12 +58,40 @@ func TestQuantiles(t *testing.T) {
 	group.Wait()
 	slices.Sort(values)
 	for _, share := range []float64{0, .1, .5, .9, .99, .999} {
-		exact := values[int(share*float64(len(values)))]
+		exact := values[max(0, int(math.Ceil(share*float64(len(values))))-1)]
 		if got := h.Quantile(share); got < exact || got-exact > exact/64+1 {
 			t.Errorf("%g: %s, exactly %s", share, got, exact)
 		}
 	}
 	if longest := values[len(values)-1]; h.Max() != longest || h.Quantile(1) != longest || h.Count() != uint64(len(values)) {
 		t.Errorf("max %s and %s, want %s; %d values", h.Max(), h.Quantile(1), longest, h.Count())
+	}
+}
+
+// TestQuantileIsTheNearestRank: few values show where a rank is one off.
+func TestQuantileIsTheNearestRank(t *testing.T) {
+	for name, test := range map[string]struct {
+		values int // 1 ns, 2 ns, and so on: each has a bucket of its own
+		share  float64
+		want   time.Duration
+	}{
+		"the only one":         {1, .5, 1},
+		"half of two":          {2, .5, 1},
+		"p99 of 100":           {100, .99, 99},
+		"p90 of 10":            {10, .9, 9},
+		"between two":          {10, .91, 10},
+		"none of them":         {10, 0, 1},
+		"all of them":          {10, 1, 10},
+		"not exactly a number": {100, .07, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Histogram
+			for i := range test.values {
+				h.Add(time.Duration(i + 1))
+			}
+			if got := h.Quantile(test.share); got != test.want {
+				t.Errorf("got %d, want %d", got, test.want)
+			}
+		})
 	}
 }
