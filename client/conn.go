@@ -19,6 +19,8 @@ type Message struct {
 	Content  []byte    // Candid of one value of the application's message type
 	Sequence uint64    // of this connection, service messages counted too
 	Time     time.Time // when the canister made it, by its own clock
+
+	FrameBytes int // length of the frame that it came in, without the WebSocket header
 }
 
 // A Conn is an open connection to a canister. Its methods are safe for
@@ -31,7 +33,9 @@ type Conn struct {
 	acks    acks
 	opened  chan struct{} // closed by the reader at the OpenMessage
 
-	planned     atomic.Uint64       // sequence number of the last message that was sent, queued or prepared
+	planned     atomic.Uint64       // the program's messages that were sent, queued or prepared
+	keepAlives  atomic.Uint64       // service messages that were sent, which take sequence numbers too
+	anew        atomic.Uint64       // prepared messages that were signed while they were sent
 	outbox      chan outgoing       // Send puts in with mu held, so that nothing comes after the close
 	outboxRoom  *semaphore.Weighted // one for each place in outbox
 	outboxBytes *semaphore.Weighted // held by what is in outbox and by what is being sent

@@ -380,8 +380,55 @@ func TestSocketBreaks(t *testing.T) {
 	})
 	_, err := n.dial().Receive(deadline(t))
 	var closed *CloseError
-	if !errors.As(err, &closed) || closed.Code != websocket.CloseAbnormalClosure || !closed.Reconnect() {
+	if !errors.As(err, &closed) || closed.Code != websocket.CloseAbnormalClosure || closed.Remote || !errors.Is(err, ErrLost) || !closed.Reconnect() {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestCloseCodeThatMustNotBeSent: 1006 is for this side alone (RFC 6455, section 7.4.1).
+func TestCloseCodeThatMustNotBeSent(t *testing.T) {
+	n := newNetwork(t, func(p *peer) {
+		p.open()
+		_, _ = p.ws.NetConn().Write([]byte{0x88, 2, 1006 >> 8, 1006 & 0xff})
+		if code, _ := p.closeCode(); code != websocket.CloseProtocolError {
+			t.Errorf("answered with %d", code)
+		}
+	})
+	_, err := n.dial().Receive(deadline(t))
+	var closed *CloseError
+	if !errors.As(err, &closed) || closed.Code != websocket.CloseProtocolError || closed.Remote || !errors.Is(err, ErrMalformed) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestUpgradeErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		want   string
+	}{
+		"moved": {func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://elsewhere.example/")
+			w.WriteHeader(http.StatusFound)
+		}, "HTTP 302 to https://elsewhere.example/"},
+		"another handshake": {func(w http.ResponseWriter) {
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Sec-WebSocket-Accept", "no such key")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}, "HTTP 101, but Upgrade, Connection or Sec-WebSocket-Accept is not that of a WebSocket"},
+		"without a word": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, "HTTP 403"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { test.answer(w) }))
+			t.Cleanup(server.Close)
+			o := newNetwork(t, func(*peer) {}).options()
+			o.URL = "ws" + strings.TrimPrefix(server.URL, "http")
+			_, err := Dial(deadline(t), o)
+			var upgrade *UpgradeError
+			if !errors.As(err, &upgrade) || !strings.HasSuffix(upgrade.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
 }
 

@@ -74,6 +74,7 @@ func dialSocket(ctx context.Context, opt Options) (*websocket.Conn, error) {
 		return nil, &UpgradeError{
 			Status:     resp.StatusCode,
 			Text:       strings.TrimSpace(strings.ToValidUTF8(string(text), "?")),
+			Location:   resp.Header.Get("Location"),
 			RetryAfter: retryAfter(resp.Header),
 		}
 	}
@@ -126,6 +127,9 @@ func open(opt Options, ws *websocket.Conn, deadline time.Time) (*Conn, error) {
 func readError(err, timeout error) *CloseError {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) {
+		if closed.Code == websocket.CloseAbnormalClosure { // gorilla's word: nobody sends it (RFC 6455, section 7.4.1)
+			return &CloseError{Code: closed.Code, Cause: fmt.Errorf("%w: %s", ErrLost, closed.Text)}
+		}
 		return &CloseError{Code: closed.Code, Reason: closed.Text, Remote: true}
 	}
 	var slow interface{ Timeout() bool }
@@ -134,6 +138,11 @@ func readError(err, timeout error) *CloseError {
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
 		return &CloseError{Code: websocket.CloseMessageTooBig, Cause: fmt.Errorf("%w: %w", ErrMalformed, err)}
+	}
+	if text := err.Error(); strings.HasPrefix(text, "websocket: ") {
+		// gorilla has told the gateway. These errors have no type: close codes that
+		// must not be sent, frames with masks, and the like.
+		return &CloseError{Code: websocket.CloseProtocolError, Cause: fmt.Errorf("%w: %s", ErrMalformed, text)}
 	}
 	return &CloseError{Code: websocket.CloseAbnormalClosure, Cause: err}
 }

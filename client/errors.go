@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -28,6 +29,7 @@ var (
 	ErrOpenTimeout  = errors.New("no open message from the canister in time")
 	ErrIdle         = errors.New("nothing heard from the gateway")
 	ErrGateway      = errors.New("not the expected gateway")
+	ErrLost         = errors.New("the connection was lost")
 )
 
 // ErrTooLarge is returned by Send for content above Options.MaxMessageBytes.
@@ -90,11 +92,22 @@ func (e *CanisterClosedError) Error() string {
 // An UpgradeError says that the gateway answered the HTTP upgrade with
 // something other than a WebSocket.
 type UpgradeError struct {
-	Status     int           // HTTP status
+	Status     int           // HTTP status; 101 if only the headers of the handshake were wrong
 	Text       string        // beginning of the body
+	Location   string        // where the gateway is said to be, if it redirects; it is not followed
 	RetryAfter time.Duration // as the gateway asked; 0 if it did not
 }
 
 func (e *UpgradeError) Error() string {
-	return fmt.Sprintf("client: the gateway takes no WebSocket: HTTP %d: %s", e.Status, e.Text)
+	text := fmt.Sprintf("client: the gateway takes no WebSocket: HTTP %d", e.Status)
+	if e.Status == http.StatusSwitchingProtocols {
+		text += ", but Upgrade, Connection or Sec-WebSocket-Accept is not that of a WebSocket"
+	}
+	if e.Location != "" {
+		text += " to " + e.Location
+	}
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	return text
 }

@@ -53,11 +53,12 @@ func TestPrepared(t *testing.T) {
 		wait        time.Duration // between signing and sending, by the client's clock
 		plain       bool          // a message that was not prepared comes in between
 		anew        int64         // signatures while the messages are sent
+		prepared    uint64        // those of them that are of prepared messages
 	}{
 		"sent as signed":                 {},
-		"a keep-alive takes a number":    {acknowledge: 2, anew: 1 + messages - 2},
-		"too old":                        {wait: preparedLife, anew: messages},
-		"a plain message takes a number": {plain: true, anew: 1 + messages},
+		"a keep-alive takes a number":    {acknowledge: 2, anew: 1 + messages - 2, prepared: messages - 2},
+		"too old":                        {wait: preparedLife, anew: messages, prepared: messages},
+		"a plain message takes a number": {plain: true, anew: 1 + messages, prepared: messages},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t, inOrder(test.acknowledge))
@@ -102,6 +103,9 @@ func TestPrepared(t *testing.T) {
 			if got := identity.signed.Load() - signed; got != test.anew {
 				t.Errorf("%d signatures while the messages were sent, want %d", got, test.anew)
 			}
+			if got := c.SignedAnew(); got != test.prepared {
+				t.Errorf("%d prepared messages were signed anew, want %d", got, test.prepared)
+			}
 			// What is prepared now knows of everything before.
 			signed = identity.signed.Load()
 			p, err := c.Prepare([]byte("last"))
@@ -118,6 +122,91 @@ func TestPrepared(t *testing.T) {
 				t.Errorf("%d signatures for a message that was prepared once", got)
 			}
 		})
+	}
+}
+
+// TestRenew: what is renewed after a keep-alive, or when it is old, is sent as it is.
+func TestRenew(t *testing.T) {
+	const messages = 4
+	for name, test := range map[string]struct {
+		acknowledge uint64
+		wait        time.Duration
+		renewed     bool
+	}{
+		"nothing happened":            {},
+		"a keep-alive takes a number": {acknowledge: 1, renewed: true},
+		"half its time has passed":    {wait: preparedLife / 2, renewed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(t, inOrder(test.acknowledge))
+			var late atomic.Int64
+			late.Store(int64(-test.wait))
+			var identity *countingIdentity
+			c := n.dial(func(o *Options) {
+				identity = &countingIdentity{Identity: o.Identity}
+				o.Identity = identity
+				o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+			})
+			var prepared []*Prepared
+			for i := range messages {
+				p, err := c.Prepare(fmt.Append(nil, i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				prepared = append(prepared, p)
+			}
+			late.Store(0)
+			for i, p := range prepared {
+				if renewed, err := c.Renew(p); err != nil || renewed != (test.renewed && (i > 0 || test.acknowledge == 0)) {
+					t.Errorf("message %d: renewed is %t, %v", i, renewed, err)
+				}
+				signed := identity.signed.Load()
+				if err := c.SendPrepared(deadline(t), p); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(deadline(t)); err != nil {
+					t.Fatal(err)
+				}
+				for i == 0 && test.acknowledge > 0 && identity.signed.Load() == signed {
+					time.Sleep(time.Millisecond) // until the keep-alive is on its way
+				}
+			}
+			if got := c.SignedAnew(); got != 0 {
+				t.Errorf("%d messages were signed anew", got)
+			}
+		})
+	}
+}
+
+// TestFrameBytes: both sides say how long the same frame is.
+func TestFrameBytes(t *testing.T) {
+	out, back := make(chan int, 1), make(chan int, 1)
+	n := newNetwork(t, func(p *peer) {
+		p.open()
+		_, frame, err := p.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		out <- len(frame)
+		frame = p.frame(p.next(false, []byte("back")))
+		back <- len(frame)
+		p.write(frame)
+		p.closeCode()
+	})
+	c := n.dial()
+	p, err := c.Prepare([]byte("there"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SendPrepared(deadline(t), p); err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.ReceiveMessage(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, here := <-out, <-back; p.FrameBytes() != there || m.FrameBytes != here {
+		t.Errorf("sent %d of %d bytes, received %d of %d", p.FrameBytes(), there, m.FrameBytes, here)
 	}
 }
 

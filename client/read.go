@@ -114,7 +114,7 @@ func (c *Conn) frame(frame []byte) error {
 	case m.SequenceNum == 1:
 		return fmt.Errorf("%w: an application message before the OpenMessage", ErrService)
 	default:
-		return c.deliver(m)
+		return c.deliver(m, len(frame))
 	}
 }
 
@@ -155,8 +155,8 @@ func (c *Conn) confirm(sequence uint64) {
 
 // deliver passes a message on: to OnMessage, or to the queue for Receive, and
 // waits while that is full.
-func (c *Conn) deliver(m candid.WebsocketMessage) error {
-	out := Message{Content: m.Content, Sequence: m.SequenceNum, Time: unixTime(m.Timestamp)}
+func (c *Conn) deliver(m candid.WebsocketMessage, frameBytes int) error {
+	out := Message{Content: m.Content, Sequence: m.SequenceNum, Time: unixTime(m.Timestamp), FrameBytes: frameBytes}
 	if c.opt.OnMessage != nil {
 		c.opt.OnMessage(out)
 		return nil

@@ -87,7 +87,7 @@ func (c *Conn) sendQueued(m outgoing) bool {
 }
 
 func (c *Conn) sendKeepAlive(sequence uint64) {
-	c.planned.Add(1)
+	c.keepAlives.Add(1)
 	c.sendMessage(outgoing{content: candid.EncodeServiceMessage(candid.ServiceMessage{
 		Kind:         candid.KeepAliveMessage,
 		LastIncoming: sequence,
@@ -104,6 +104,9 @@ func (c *Conn) sendMessage(m outgoing, service bool) bool {
 	if m.prepared.fits(c.sequence, c.opt.Now()) {
 		frame = m.prepared.frame
 	} else {
+		if m.prepared != nil {
+			c.anew.Add(1)
+		}
 		frame, err = c.sign("ws_message", c.messageArgs(c.sequence, m.content, service))
 	}
 	if err == nil {
