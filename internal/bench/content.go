@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
-	agentcandid "github.com/aviate-labs/agent-go/candid"
-
 	"github.com/icrelay/icrelay/candid"
+	"github.com/icrelay/icrelay/internal/bench/candidtext"
 )
 
 // A mark is what a message is known by when it comes back: 16 characters that
@@ -32,7 +30,7 @@ type template struct {
 }
 
 // newTemplate encodes what an option says: text, blob, or a Candid value in text
-// form with {payload} in a text of it. Payloads have size bytes.
+// form with {payload} in a text or blob of it. Payloads have size bytes.
 func newTemplate(option, content string, size int, run [runLength / 2]byte) (*template, error) {
 	t := &template{run: []byte(hex.EncodeToString(run[:]))}
 	payload := append(bytes.Clone(t.run), bytes.Repeat([]byte("0"), size-len(t.run))...)
@@ -43,7 +41,10 @@ func newTemplate(option, content string, size int, run [runLength / 2]byte) (*te
 	case content == "blob":
 		t.content, err = candid.NewBuilder().Add(candid.BlobType, payload).Bytes()
 	case strings.Count(content, payloadPlace) == 1:
-		t.content, err = encodeText(strings.Replace(content, payloadPlace, string(payload), 1))
+		// What is wrong is found with {payload} in its place, as the user knows the text.
+		if t.content, err = candidtext.Encode(content); err == nil {
+			t.content, err = candidtext.Encode(strings.Replace(content, payloadPlace, string(payload), 1))
+		}
 	default:
 		return nil, fmt.Errorf(`%s: must be "text", "blob", or a Candid value with %s in it, for example '(variant { Say = "%s" })'`, option, payloadPlace, payloadPlace)
 	}
@@ -51,22 +52,9 @@ func newTemplate(option, content string, size int, run [runLength / 2]byte) (*te
 		return nil, fmt.Errorf("%s: %w", option, err)
 	}
 	if t.at = bytes.Index(t.content, t.run); t.at < 0 {
-		return nil, fmt.Errorf("%s: %s must stand inside a text", option, payloadPlace)
+		return nil, fmt.Errorf("%s: %s must stand inside a text or a blob", option, payloadPlace)
 	}
 	return t, nil
-}
-
-// encodeText encodes Candid in text form. The parser's own explanation has a
-// page for each mistake.
-func encodeText(text string) ([]byte, error) {
-	if !strings.HasPrefix(text, "(") {
-		text = "(" + text + ")"
-	}
-	encoded, err := agentcandid.EncodeValueString(text)
-	if err != nil {
-		return nil, errors.New("it is not a Candid value in text form, or one of a kind that is not known here (blob, for one)")
-	}
-	return encoded, nil
 }
 
 // make makes the content of a sender's message.

@@ -71,7 +71,8 @@ func TestRootKey(t *testing.T) {
 
 func TestTemplate(t *testing.T) {
 	run := [runLength / 2]byte{1, 2, 3}
-	for _, content := range []string{"text", "blob", `(variant { Say = "{payload}" })`, `record { room = "a"; text = "{payload}!" }`} {
+	for _, content := range []string{"text", "blob", `(variant { Say = "{payload}" })`, `record { room = "a"; text = "{payload}!" }`,
+		`(record { caller = principal "aaaaa-aa"; text = "é\n{payload}"; age = 36 : nat8 })`, `blob "\00{payload}"`} {
 		t.Run(content, func(t *testing.T) {
 			for _, size := range []int{markLength, 100, 70_000} {
 				template, err := newTemplate("--content", content, size, run)
@@ -115,6 +116,9 @@ func TestTemplate(t *testing.T) {
 		"neither":       "json",
 		"no Candid":     "variant { {payload} ",
 		"not in a text": "(variant { {payload} })",
+		"a number":      `(record { a = 300 : nat8; b = "{payload}" })`,
+		"in an escape":  `"\{payload}"`,
+		"a comment":     `"a" // {payload}`,
 		"twice":         `(record { a = "{payload}"; b = "{payload}" })`,
 	} {
 		if _, err := newTemplate("--content", content, 100, run); err == nil || !strings.HasPrefix(err.Error(), "--content: ") {
