@@ -9,16 +9,12 @@ import (
 )
 
 // churn has each client come, send one message, wait for its answer and leave,
-// over and over, while the clock runs. --ramp bounds how many come in a second.
-// Those who are there when it stops have drainTimeout to end their visits, unless
-// the user ends the run: a gateway that opens or answers nothing is not to pass.
-func (r *run) churn(clock, user context.Context) {
+// over and over, until the clock stops. --ramp bounds how many come in a second.
+// Those who are there then have drainTimeout to end their visits, which finish
+// waits for, unless the user ends the run: a gateway that opens or answers nothing
+// is not to pass.
+func (r *run) churn(clock, user context.Context) (finish func()) {
 	visiting, cancel := context.WithCancel(user)
-	defer cancel()
-	defer context.AfterFunc(clock, func() {
-		sleepUntil(visiting, time.Now().Add(drainTimeout))
-		cancel()
-	})()
 	var group sync.WaitGroup
 	turns := r.turns(clock)
 	for _, m := range r.crowd.members {
@@ -30,7 +26,12 @@ func (r *run) churn(clock, user context.Context) {
 			}
 		})
 	}
-	group.Wait()
+	<-clock.Done()
+	return func() {
+		defer cancel()
+		defer time.AfterFunc(drainTimeout, cancel).Stop()
+		group.Wait()
+	}
 }
 
 // turns gives one value for each connection that may be opened, until ctx ends.
@@ -65,25 +66,31 @@ func (r *run) visit(ctx context.Context, m *member) error {
 	}
 	conn := m.conn
 	defer func() {
-		_ = conn.Close()
+		m.hangUp(ctx)
 		m.conn = nil
+		r.crowd.live.Add(-1)
+		r.exchange.leave(m.index)
 	}()
-	answered := make(chan struct{})
 	number := r.exchange.number(m.index)
-	r.exchange.depart(m.index, number, time.Now(), 1, func() { close(answered) })
-	if err := conn.Send(ctx, r.exchange.template.make(m.index, number)); err != nil {
+	p, err := conn.Prepare(r.exchange.make(m.index, number)) // it names the connection, so not before
+	if err != nil {
+		return err
+	}
+	answered := make(chan struct{})
+	r.exchange.depart(m.index, number, time.Now(), func() { close(answered) })
+	if err := conn.SendPrepared(ctx, p); err != nil {
 		r.exchange.cancel(m.index, number)
 		return err
 	}
+	r.exchange.left(p.FrameBytes())
 	select {
 	case <-answered:
 		return nil
 	case <-ctx.Done():
-		r.exchange.cancel(m.index, number)
 		return fmt.Errorf("waiting for the answer, %s after the end: %w", drainTimeout, errUnanswered)
 	case <-conn.Done():
 		return fmt.Errorf("waiting for the answer: %w", conn.Err())
 	case <-time.After(answerTimeout):
-		return fmt.Errorf("waiting for the answer: %w", context.DeadlineExceeded)
+		return fmt.Errorf("waiting for the answer for %s: %w", answerTimeout, errUnanswered)
 	}
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"github.com/icrelay/icrelay/internal/histogram"
+	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"github.com/icrelay/icrelay/candid"
 	"github.com/icrelay/icrelay/client"
 	"github.com/icrelay/icrelay/ic"
+	"github.com/icrelay/icrelay/internal/histogram"
 )
 
 // signers is how many goroutines sign or make keys at once.
@@ -38,6 +40,7 @@ type crowd struct {
 	nonces  atomic.Uint64
 
 	opened  atomic.Uint64
+	live    atomic.Int64 // connections that are open now
 	opening histogram.Histogram
 }
 
@@ -45,12 +48,25 @@ type crowd struct {
 type member struct {
 	index    int
 	identity ic.Identity
-	bytes    traffic
 	conn     *client.Conn // nil: it is not connected
+	socket   net.Conn     // under conn; nil: no gateway was reached
 }
 
-// traffic counts the bytes of a client's sockets, WebSocket headers included.
-type traffic struct{ in, out atomic.Uint64 }
+// onWire is the length of a frame with its WebSocket header (RFC 6455, section 5.2).
+// Those from clients are masked.
+func onWire(frameBytes int, masked bool) uint64 {
+	header := 2
+	switch {
+	case frameBytes > 0xffff:
+		header += 8
+	case frameBytes > 125:
+		header += 2
+	}
+	if masked {
+		header += 4
+	}
+	return uint64(header + frameBytes) //nolint:gosec // not negative
+}
 
 // newCrowd makes the clients' keys.
 func newCrowd(o Options, canister candid.Principal, verifier *ic.Verifier, exchange *exchange, failed *failures) *crowd {
@@ -77,67 +93,78 @@ func identity(seed uint64, index int) ic.Identity {
 	return ic.Ed25519IdentityFromKey(ed25519.NewKeyFromSeed(key[:]))
 }
 
-// open connects a client and notes how long it took.
+const (
+	// ackTimeout is the stock client's (ic-websocket-js), whose canisters acknowledge
+	// within five minutes unless they are set up otherwise.
+	ackTimeout = 450 * time.Second
+	// closeTimeout is for a gateway to answer a close frame.
+	closeTimeout = time.Second
+)
+
+// open connects a client and notes how long it took. --open-timeout is for all of it.
 func (c *crowd) open(ctx context.Context, m *member) error {
 	start := time.Now()
-	conn, err := client.Dial(ctx, client.Options{
-		URL:          c.options.Gateway,
-		Canister:     c.canister,
-		Identity:     m.identity,
-		Verifier:     c.verifier,
-		Nonce:        c.nonces.Add(1),
-		Dialer:       c.dialer(m),
-		OnMessage:    func(message client.Message) { c.exchange.arrive(message.Content, time.Now()) },
+	patience, cancel := context.WithTimeout(ctx, c.options.OpenTimeout)
+	defer cancel()
+	m.socket = nil
+	conn, err := client.Dial(patience, client.Options{
+		URL:      c.options.Gateway,
+		Canister: c.canister,
+		Identity: m.identity,
+		Verifier: c.verifier,
+		Nonce:    c.nonces.Add(1),
+		Dialer:   c.dialer(m),
+		OnMessage: func(message client.Message) {
+			c.exchange.arrive(m.index, message.Content, message.FrameBytes, time.Now())
+		},
 		CheckEvery:   c.options.CheckEvery,
 		OpenTimeout:  c.options.OpenTimeout,
+		AckTimeout:   ackTimeout,
+		CloseTimeout: closeTimeout,
 		SendMessages: 16,
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case m.socket != nil && ctx.Err() == nil && patience.Err() != nil:
+		return fmt.Errorf("%w (%s): %w", client.ErrOpenTimeout, c.options.OpenTimeout, err)
+	default:
 		return err
 	}
 	m.conn = conn
 	c.opened.Add(1)
+	c.live.Add(1)
 	c.opening.Add(time.Since(start))
 	return nil
 }
 
-// dialer counts the client's bytes. Buffers are shared where gorilla can share
+// hangUp closes a client's connection. The gateway has closeTimeout to answer the
+// close frame, and no time at all once ctx has ended.
+func (m *member) hangUp(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { _ = m.socket.Close() })()
+	_ = m.conn.Close() // what goes wrong now says nothing about the run
+}
+
+// dialer notes the client's socket. Buffers are shared where gorilla can share
 // them, because thousands of clients mostly wait.
 func (c *crowd) dialer(m *member) *websocket.Dialer {
-	dialer := net.Dialer{Timeout: c.options.OpenTimeout}
+	var dialer net.Dialer
 	if c.spread > 0 {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(localAddress(m.index/c.spread), 0))
 	}
 	return &websocket.Dialer{
-		HandshakeTimeout: c.options.OpenTimeout,
-		ReadBufferSize:   4096,
-		WriteBufferSize:  1024,
-		WriteBufferPool:  &c.buffers,
+		Proxy:           http.ProxyFromEnvironment,
+		ReadBufferSize:  4096,
+		WriteBufferSize: 1024,
+		WriteBufferPool: &c.buffers,
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
-			return &countedConn{conn, &m.bytes}, nil
+			m.socket = conn
+			return conn, nil
 		},
 	}
-}
-
-type countedConn struct {
-	net.Conn
-	bytes *traffic
-}
-
-func (c *countedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.bytes.in.Add(uint64(max(n, 0))) //nolint:gosec // not negative
-	return n, err
-}
-
-func (c *countedConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.bytes.out.Add(uint64(max(n, 0))) //nolint:gosec // not negative
-	return n, err
 }
 
 // portsOfAnAddress is how many connections one local address is used for. The
@@ -151,10 +178,11 @@ func spread(o Options) int {
 	if err != nil || o.Clients <= portsOfAnAddress {
 		return 0
 	}
-	if ip := net.ParseIP(u.Hostname()); ip == nil || ip.To4() == nil || !ip.IsLoopback() {
-		return 0
+	ip := net.ParseIP(u.Hostname())
+	if isHere(o.Gateway) && (ip == nil || ip.To4() != nil) { // of localhost's addresses the dialer takes one of the kind of its own
+		return portsOfAnAddress
 	}
-	return portsOfAnAddress
+	return 0
 }
 
 // localAddress is 127.0.0.1 and those after it.
@@ -163,8 +191,9 @@ func localAddress(n int) netip.Addr {
 }
 
 // openAll opens all clients at the rate of --ramp, and returns those that are
-// open. The others are counted as failures.
-func (c *crowd) openAll(ctx context.Context) (open []*member) {
+// open, and how long it took until the last of them was. The others are counted as
+// failures.
+func (c *crowd) openAll(ctx context.Context) (open []*member, took time.Duration) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	places := make(chan struct{}, c.atOnce())
@@ -190,11 +219,11 @@ func (c *crowd) openAll(ctx context.Context) (open []*member) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			open = append(open, m)
+			open, took = append(open, m), time.Since(start)
 		})
 	}
 	group.Wait()
-	return open
+	return open, took
 }
 
 // atOnce is how many clients may be opening at the same time.
@@ -214,21 +243,15 @@ func (c *crowd) attend(ctx context.Context, m *member) {
 		if ctx.Err() == nil {
 			c.failed.add(m.conn.Err())
 		}
+		c.live.Add(-1)
+		c.exchange.leave(m.index)
 	}
 }
 
-// closeAll closes all connections. What goes wrong now says nothing about the run.
-func closeAll(open []*member) {
-	parallel(len(open), 256, func(i int) { _ = open[i].conn.Close() })
-}
-
-// traffic is the sum of all clients' bytes.
-func (c *crowd) traffic() (in, out uint64) {
-	for _, m := range c.members {
-		in += m.bytes.in.Load()
-		out += m.bytes.out.Load()
-	}
-	return in, out
+// closeAll closes all connections at once, so that a gateway that does not answer
+// close frames costs one closeTimeout.
+func closeAll(ctx context.Context, open []*member) {
+	parallel(len(open), len(open), func(i int) { open[i].hangUp(ctx) })
 }
 
 // parallel calls f for 0 to n-1 on some goroutines, and waits for all.

@@ -14,36 +14,53 @@ func (r *run) echo(ctx context.Context) {
 	for i, s := range r.supplies {
 		group.Go(func() {
 			if r.options.Rate > 0 {
-				interval := time.Duration(float64(len(r.supplies)) / r.options.Rate * float64(time.Second))
-				offset := interval * time.Duration(i) / time.Duration(len(r.supplies))
-				r.sendPaced(ctx, s, offset, interval, 1)
+				s.pace.interval = time.Duration(float64(len(r.supplies)) / r.options.Rate * float64(time.Second))
+				s.pace.offset = s.pace.interval / time.Duration(len(r.supplies)) * time.Duration(i)
+				r.sendPaced(ctx, s)
 				return
 			}
-			r.sendFast(ctx, s, 1)
+			r.sendFast(ctx, s)
 		})
 	}
 	group.Wait()
 }
 
-// sendPaced sends one message each interval. A message is due at its time, even
-// if the one before has not left: a gateway that makes clients wait shows it.
-func (r *run) sendPaced(ctx context.Context, s *supply, offset, interval time.Duration, arrivals int) {
-	start := time.Now().Add(offset)
-	for n := 0; ; n++ {
-		due := start.Add(time.Duration(n) * interval)
-		if !sleepUntil(ctx, due) || !r.send(ctx, s, due, arrivals, nil) {
+// A pace says when a client's messages are due: the first after offset, and one
+// each interval. The zero value has none.
+type pace struct{ offset, interval time.Duration }
+
+// due is how many messages are due before a time has passed.
+func (p pace) due(passed time.Duration) int {
+	if p.interval == 0 || passed <= p.offset {
+		return 0
+	}
+	return int((passed-p.offset-1)/p.interval) + 1
+}
+
+// sendPaced sends a client's messages at its pace, until the last before the end. A
+// message is due at its time, even if the one before has not left: a gateway that
+// makes clients wait shows it.
+func (r *run) sendPaced(ctx context.Context, s *supply) {
+	last := s.pace.due(r.options.Duration)
+	for n := range last {
+		due := r.clock.start.Add(s.pace.offset + time.Duration(n)*s.pace.interval)
+		if !sleepUntil(ctx, due) || !r.send(ctx, s, due, nil) {
 			return
 		}
+	}
+	select { // the time of the last message is part of what is measured
+	case <-ctx.Done():
+	case <-s.conn.Done():
 	}
 }
 
 // sendFast keeps --in-flight messages that come back under way, with the silent
 // ones before them.
-func (r *run) sendFast(ctx context.Context, s *supply, arrivals int) {
+func (r *run) sendFast(ctx context.Context, s *supply) {
 	places := make(chan struct{}, r.options.InFlight)
 	for {
 		for r.exchange.silent != nil && !s.comesBack() {
-			if !r.send(ctx, s, time.Now(), 0, nil) {
+			if !r.send(ctx, s, time.Now(), nil) {
 				return
 			}
 		}
@@ -54,26 +71,26 @@ func (r *run) sendFast(ctx context.Context, s *supply, arrivals int) {
 		case <-s.conn.Done():
 			return
 		}
-		if !r.send(ctx, s, time.Now(), arrivals, func() { <-places }) {
+		if !r.send(ctx, s, time.Now(), func() { <-places }) {
 			return
 		}
 	}
 }
 
 // send sends a client's next message. false: nothing more can be sent.
-func (r *run) send(ctx context.Context, s *supply, due time.Time, arrivals int, done func()) bool {
+func (r *run) send(ctx context.Context, s *supply, due time.Time, done func()) bool {
 	m, err := s.take()
 	if err != nil {
 		r.failed.add(err)
 		return false
 	}
-	if !r.exchange.comesBack(m.number) {
-		return s.conn.SendPrepared(ctx, m.prepared) == nil
+	if r.exchange.comesBack(m.number) {
+		r.exchange.depart(s.sender, m.number, due, done)
 	}
-	r.exchange.depart(s.sender, m.number, due, arrivals, done)
 	if err := s.conn.SendPrepared(ctx, m.prepared); err != nil {
 		r.exchange.cancel(s.sender, m.number)
 		return false // the end of the connection is for its receiver to tell
 	}
+	r.exchange.left(m.prepared.FrameBytes())
 	return true
 }

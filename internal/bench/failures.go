@@ -2,11 +2,15 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -60,7 +64,8 @@ func (f *failures) list() []Failure {
 	return list
 }
 
-// causes are the kinds of what ends a connection from this side.
+// causes are the kinds of what keeps a connection from opening, or ends it from
+// this side.
 var causes = []struct {
 	err  error
 	kind string
@@ -76,6 +81,9 @@ var causes = []struct {
 	{client.ErrAckTimeout, "no acknowledgement in time"},
 	{client.ErrIdle, "nothing heard from the gateway"},
 	{client.ErrGateway, "another gateway"},
+	{client.ErrLost, "connection lost"},
+	{io.EOF, "connection lost"},
+	{io.ErrUnexpectedEOF, "connection lost"},
 	{context.DeadlineExceeded, "timeout"},
 	{syscall.ECONNREFUSED, "connection refused"},
 	{syscall.ECONNRESET, "connection reset"},
@@ -89,9 +97,23 @@ func kindOf(err error) string {
 	var closed *client.CloseError
 	var byCanister *client.CanisterClosedError
 	var network net.Error
+	var name *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	var alert tls.AlertError
 	switch {
+	case errors.As(err, &upgrade) && upgrade.Status == http.StatusSwitchingProtocols:
+		return "not a WebSocket handshake"
 	case errors.As(err, &upgrade):
 		return fmt.Sprintf("refused with HTTP %d", upgrade.Status)
+	case errors.As(err, &name) && !name.IsTimeout:
+		return "no address for the name"
+	case errors.As(err, &certificate):
+		return "certificate not trusted"
+	case errors.As(err, &noTLS):
+		return "no TLS there"
+	case errors.As(err, &alert):
+		return "TLS refused"
 	case errors.As(err, &byCanister):
 		return "closed by the canister: " + byCanister.Reason.String()
 	case errors.As(err, &closed) && closed.Remote:
@@ -104,6 +126,9 @@ func kindOf(err error) string {
 	}
 	if errors.As(err, &network) && network.Timeout() {
 		return "timeout"
+	}
+	if strings.Contains(err.Error(), "malformed HTTP") { // net/http has no type for it
+		return "no HTTP there"
 	}
 	return "connection broken"
 }

@@ -10,8 +10,9 @@ import (
 func (r *run) fanout(ctx context.Context) {
 	s := r.supplies[0]
 	if r.options.Rate > 0 {
-		r.sendPaced(ctx, s, 0, time.Duration(float64(time.Second)/r.options.Rate), len(r.open))
+		s.pace.interval = time.Duration(float64(time.Second) / r.options.Rate)
+		r.sendPaced(ctx, s)
 		return
 	}
-	r.sendFast(ctx, s, len(r.open))
+	r.sendFast(ctx, s)
 }

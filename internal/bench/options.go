@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,26 +71,34 @@ func (o *Options) check() error {
 	wrong := func(option, format string, args ...any) {
 		problems = append(problems, fmt.Errorf(option+": "+format, args...))
 	}
-	if u, err := url.Parse(o.Gateway); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+	if u, err := url.Parse(o.Gateway); err != nil || u.Hostname() == "" || u.Scheme != "ws" && u.Scheme != "wss" {
 		wrong("--gateway", "needs the gateway's WebSocket address, for example ws://127.0.0.1:8080, not %q", o.Gateway)
+	} else if u.User != nil {
+		wrong("--gateway", "must not have a name and a password: clients do not log in")
+	} else if port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16); err != nil || port == 0 {
+		wrong("--gateway", "the port must be from 1 to 65535, not %s", u.Port())
 	}
-	if _, err := candid.ParsePrincipal(o.Canister); err != nil || o.Canister == "" {
+	if id, err := candid.ParsePrincipal(o.Canister); err == nil && id == candid.ManagementCanister {
+		wrong("--canister", "%s is the management canister, which takes no WebSockets", o.Canister)
+	} else if err != nil {
 		wrong("--canister", "needs the canister's id, for example bkyz2-fmaaa-aaaaa-qaaaq-cai (a relay prints those of its embedded network), not %q", o.Canister)
 	}
 	if u, err := url.Parse(o.Network); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		wrong("--network", "needs the address of the network's HTTP interface, for example http://127.0.0.1:4943 or https://icp-api.io, not %q", o.Network)
 	}
-	if !contains(Patterns, o.Pattern) {
+	if !slices.Contains(Patterns, o.Pattern) {
 		wrong("--pattern", "must be one of %s, not %q", strings.Join(Patterns, ", "), o.Pattern)
 	}
 	if o.Clients < 1 || o.Clients > maxClients {
 		wrong("--clients", "must be from 1 to %d, not %d", maxClients, o.Clients)
 	}
-	if !(o.Ramp >= 0) || o.Ramp > 1e7 {
-		wrong("--ramp", "must be from 0 (as fast as possible) to 10000000, not %g", o.Ramp)
+	if !isRate(o.Ramp) {
+		wrong("--ramp", "must be 0 (as fast as possible), or from %g to %.0f, not %g", leastRate, mostRate, o.Ramp)
 	}
-	if !(o.Rate >= 0) || o.Rate > 1e7 {
-		wrong("--rate", "must be from 0 (as fast as possible) to 10000000, not %g", o.Rate)
+	if !isRate(o.Rate) {
+		wrong("--rate", "must be 0 (as fast as possible), or from %g to %.0f, not %g", leastRate, mostRate, o.Rate)
+	} else if each := o.Rate * o.Duration.Seconds() / float64(o.Clients); o.Pattern == "send" && o.Rate > 0 && o.Duration > 0 && each < silentRun+1 {
+		wrong("--rate", "%g/s for %s are %.1f messages for each of %d clients; only each %dth is answered, and tells of those before it", o.Rate, o.Duration, each, o.Clients, silentRun+1)
 	}
 	if o.InFlight < 1 || o.InFlight > 10_000 {
 		wrong("--in-flight", "must be from 1 to 10000, not %d", o.InFlight)
@@ -113,11 +124,8 @@ func (o *Options) check() error {
 	return errors.Join(problems...)
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
+// Bounds of rates. With less than one in some minutes nothing would be measured,
+// and the time until the last client comes would not fit a duration.
+const leastRate, mostRate = .001, 1e7
+
+func isRate(r float64) bool { return r == 0 || r >= leastRate && r <= mostRate }

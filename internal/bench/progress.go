@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// A watch looks at the run each second: it writes the progress, and notes the
-// most memory that the gateway had.
+// A watch looks at the run each second: it writes the progress, and reads the
+// gauge, for the most memory that the gateway had.
 type watch struct {
 	options Options
 	out     io.Writer
 	now     atomic.Value // string: the phase
-	maxRSS  atomic.Int64
 }
 
 const (
@@ -33,8 +32,6 @@ func newWatch(o Options) *watch {
 }
 
 func (w *watch) phase(name string) { w.now.Store(name) }
-
-func (w *watch) most() int64 { return w.maxRSS.Load() }
 
 // start watches until stop is called, which may be called twice.
 func (w *watch) start(r *run) (stop func()) {
@@ -62,9 +59,7 @@ func (w *watch) loop(r *run, done <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if u := r.look(); u.rss > w.maxRSS.Load() {
-			w.maxRSS.Store(u.rss)
-		}
+		r.gauge.look()
 		every := quietEvery
 		if w.options.Line {
 			every = watchEvery
@@ -75,8 +70,12 @@ func (w *watch) loop(r *run, done <-chan struct{}) {
 		}
 		written = time.Now()
 		s, a := r.exchange.sent.Load(), r.exchange.received.Load()
-		text := fmt.Sprintf("%4.0fs  %-9s open %d/%d  sent %.0f/s  received %.0f/s  errors %d",
-			time.Since(start).Seconds(), w.now.Load(), r.crowd.opened.Load(), w.options.Clients,
+		open := fmt.Sprintf("open %d/%d", r.crowd.live.Load(), w.options.Clients)
+		if w.options.Pattern == "churn" {
+			open = fmt.Sprintf("opened %d", r.crowd.opened.Load())
+		}
+		text := fmt.Sprintf("%4.0fs  %-9s %s  sent %.0f/s  received %.0f/s  errors %d",
+			time.Since(start).Seconds(), w.now.Load(), open,
 			per(float64(s-sent), since.Seconds()), per(float64(a-received), since.Seconds()), r.failed.number())
 		sent, received = s, a
 		if w.options.Line {

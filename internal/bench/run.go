@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -17,20 +16,29 @@ type run struct {
 	crowd    *crowd
 	exchange *exchange
 	failed   *failures
+	gauge    *gauge
 	watch    *watch
 
 	open     []*member // after the opening
 	supplies []*supply // of those that send
 
-	opened struct{ took time.Duration }
-	clock  struct { // while messages are counted
-		took           time.Duration
-		sent, received uint64
-		in, out        uint64 // bytes
-		from, to       usage  // of the gateway
-		own            float64
-	}
-	before, full usage // of the gateway: with no client, with all
+	before  *usage        // of the gateway: with no client
+	opening time.Duration // until the last client was open
+	opened  *usage        // of the gateway: at once after the opening
+	settled *usage        // and after the pause
+	clock   clock
+}
+
+// clock is what was counted while the pattern was measured.
+type clock struct {
+	start                     time.Time
+	took                      time.Duration
+	sent, confirmed, received uint64
+	due                       uint64 // messages that should have been sent
+	opened                    uint64
+	open                      int64  // connections at the end
+	from, to                  *usage // of the gateway
+	own                       float64
 }
 
 // Run measures a gateway until the duration or ctx has ended, and reports. An
@@ -40,19 +48,24 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &run{options: o, failed: &failures{}}
+	r := &run{options: o, failed: &failures{}, gauge: &gauge{pid: o.PID}}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	stopWatching := r.watch.start(r)
 	defer stopWatching()
 	if o.Pattern == "churn" {
-		r.measure(ctx, func(clock context.Context) { r.churn(clock, ctx) })
+		var finish func()
+		r.measure(ctx, func(clock context.Context) { finish = r.churn(clock, ctx) })
+		r.watch.phase("draining")
+		finish()
 	} else {
 		r.openAndMeasure(ctx)
 	}
-	stopWatching()
-	return r.report(ctx.Err() != nil), nil
+	report := r.report(ctx.Err() != nil) // before the closing, which says nothing about the run
+	r.watch.phase("closing")
+	closeAll(ctx, r.open)
+	return report, nil
 }
 
 // prepare does everything that needs no gateway.
@@ -77,10 +90,11 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	if r.options.PID != 0 {
-		if r.before, err = readUsage(r.options.PID); err != nil {
+		if _, err := readUsage(r.options.PID); err != nil {
 			return err
 		}
 	}
+	r.before = r.gauge.look()
 	verifier, err := newVerifier(ctx, r.options)
 	if err != nil {
 		return err
@@ -94,15 +108,13 @@ func (r *run) prepare(ctx context.Context) error {
 // openAndMeasure is for the patterns whose clients stay.
 func (r *run) openAndMeasure(ctx context.Context) {
 	r.watch.phase("opening")
-	start := time.Now()
-	r.open = r.crowd.openAll(ctx)
-	r.opened.took = time.Since(start)
-	defer func() {
-		r.watch.phase("closing")
-		closeAll(r.open)
-	}()
+	r.open, r.opening = r.crowd.openAll(ctx)
+	r.opened = r.gauge.look()
 	if len(r.open) == 0 || ctx.Err() != nil {
 		return
+	}
+	if r.options.Pattern == "fanout" {
+		r.exchange.speak(r.open[0].index, r.open)
 	}
 	attending, stop := context.WithCancel(ctx)
 	var attendants sync.WaitGroup
@@ -114,8 +126,10 @@ func (r *run) openAndMeasure(ctx context.Context) {
 
 	r.watch.phase("signing")
 	r.supply(ctx)
-	sleepUntil(ctx, time.Now().Add(r.options.Settle))
-	r.full = r.look()
+	if !sleepUntil(ctx, time.Now().Add(r.options.Settle)) {
+		return
+	}
+	r.settled = r.gauge.look()
 	switch r.options.Pattern {
 	case "idle":
 		r.measure(ctx, r.idle)
@@ -146,6 +160,10 @@ func (r *run) supply(ctx context.Context) {
 // measure lets the clock run while a pattern does.
 func (r *run) measure(ctx context.Context, pattern func(context.Context)) {
 	r.watch.phase(r.options.Pattern)
+	c := &r.clock
+	own := ownUsage()
+	c.from = r.gauge.look()
+	c.start = time.Now()
 	// No deadline: a dialer would make it one of its own, whose end looks like a failure.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -153,44 +171,35 @@ func (r *run) measure(ctx context.Context, pattern func(context.Context)) {
 	var signer sync.WaitGroup
 	signer.Go(func() { restock(ctx, r.supplies) })
 
-	c := &r.clock
-	own, _ := readUsage(os.Getpid())
-	in, out := r.crowd.traffic()
-	c.from = r.look()
-	start := time.Now()
 	pattern(ctx)
-	c.took = min(time.Since(start), r.options.Duration) // visits may end later
-	c.to = r.look()
-	c.sent, c.received = r.exchange.sent.Load(), r.exchange.received.Load()
-	c.in, c.out = r.crowd.traffic()
-	c.in, c.out = c.in-in, c.out-out
-	now, _ := readUsage(os.Getpid())
-	c.own = cores(own, now)
-	signer.Wait()
-}
-
-// look reads what the gateway has used, if its process is known. One that has
-// gone is seen by its clients.
-func (r *run) look() usage {
-	if r.options.PID == 0 {
-		return usage{}
+	c.took = time.Since(c.start)
+	c.sent, c.confirmed, c.received = r.exchange.sent.Load(), r.exchange.confirmed.Load(), r.exchange.received.Load()
+	c.opened, c.open = r.crowd.opened.Load(), r.crowd.live.Load()
+	c.to = r.gauge.look()
+	c.own = cores(own, ownUsage())
+	for _, s := range r.supplies {
+		c.due += uint64(s.pace.due(min(c.took, r.options.Duration))) //nolint:gosec // not negative
 	}
-	u, _ := readUsage(r.options.PID)
-	return u
+	cancel()
+	signer.Wait()
 }
 
 // drainTimeout is for what is under way when the time is over.
 const drainTimeout = 10 * time.Second
 
-// drain waits until everything has arrived, and counts what has not.
+// drain waits until everything has arrived that still can, and counts what has not.
 func (r *run) drain(ctx context.Context) {
 	r.watch.phase("draining")
 	end := time.Now().Add(drainTimeout)
-	missing := r.exchange.missing()
+	missing := r.exchange.missing.Load()
 	for missing > 0 && time.Now().Before(end) && sleepUntil(ctx, time.Now().Add(10*time.Millisecond)) {
-		missing = r.exchange.missing()
+		missing = r.exchange.missing.Load()
 	}
 	if missing > 0 && ctx.Err() == nil {
-		r.failed.addKind("no answer", fmt.Sprintf("a message had not come %s after the end; does the canister answer %q contents as the pattern needs it?", drainTimeout, r.options.Content), missing)
+		text := fmt.Sprintf("a message had not come %s after the end", drainTimeout)
+		if r.exchange.received.Load() == 0 {
+			text += fmt.Sprintf(", and no other has; does the canister answer %q contents as the pattern needs it?", r.options.Content)
+		}
+		r.failed.addKind("no answer", text, int(missing))
 	}
 }

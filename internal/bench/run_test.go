@@ -218,7 +218,7 @@ func TestChurnOfADeadGateway(t *testing.T) {
 	r := g.run(t, g.options("churn", func(o *Options) {
 		o.Gateway, o.OpenTimeout = "ws://"+listener.Addr().String(), time.Second
 	}))
-	if r.Errors != 5 || r.Opens.Number != 0 || r.Seconds > .31 {
+	if r.Errors != 5 || r.Opens.Number != 0 || r.Seconds > .9 {
 		t.Errorf("%d opens, %.2f s, %d errors: %+v", r.Opens.Number, r.Seconds, r.Errors, r.Failures)
 	}
 }

@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +16,10 @@ type supply struct {
 	exchange *exchange
 	sender   int
 	conn     *client.Conn
-	target   int // how many to hold
+	target   int  // how many to hold
+	pace     pace // set when the clock starts
+
+	renewed uint64 // number of the last message that renew has renewed; its own
 
 	mu    sync.Mutex
 	ready []signed
@@ -87,7 +92,41 @@ func (s *supply) comesBack() bool {
 func (s *supply) low() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.ready) < s.target/2
+	return len(s.ready) <= s.target/2
+}
+
+// renew signs again what can no longer be sent as it is: after the answer to an
+// acknowledgement all that is ready, and what has waited for long. It does so one at
+// a time, like fill.
+//
+// A message that need not be renewed has none behind it that must: after an answer
+// they are renewed from the next to the last, and they grow old in the order in
+// which they were signed, which begins at the one after the last renewed.
+func (s *supply) renew(ctx context.Context) error {
+	for _, number := range []uint64{0, s.renewed + 1} {
+		for more := true; more && ctx.Err() == nil; number = s.renewed + 1 {
+			var err error
+			if more, err = s.renewOne(number); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// renewOne renews the first message from a number on, and reports whether it had
+// to. Those before may be taken meanwhile.
+func (s *supply) renewOne(number uint64) (renewed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(s.ready, number, func(m signed, n uint64) int { return cmp.Compare(m.number, n) })
+	if i == len(s.ready) {
+		return false, nil
+	}
+	if renewed, err = s.conn.Renew(s.ready[i].prepared); renewed {
+		s.renewed = s.ready[i].number
+	}
+	return renewed, err
 }
 
 const (
@@ -130,14 +169,16 @@ func stock(ctx context.Context, supplies []*supply, failed *failures) {
 	})
 }
 
-// restock fills supplies that are low, until ctx ends.
+// restock renews supplies and fills those that are low, until ctx ends. What goes
+// wrong is for the sender to find.
 func restock(ctx context.Context, supplies []*supply) {
 	tick := time.NewTicker(signerPause)
 	defer tick.Stop()
 	for {
 		for _, s := range supplies {
+			_ = s.renew(ctx)
 			if s.low() {
-				_ = s.fill(ctx) // the connection's end is for its receiver to tell
+				_ = s.fill(ctx)
 			}
 		}
 		select {

@@ -5,6 +5,7 @@ package bench
 import (
 	"fmt"
 	"syscall"
+	"time"
 )
 
 // otherFiles is how many files the process may need beside its sockets.
@@ -22,4 +23,15 @@ func allowFiles(clients int) error {
 		return fmt.Errorf("--clients: %d clients need %d open files, and this process may have %d: run `ulimit -n %d` before, as root if need be, or use fewer clients; the gateway needs as many", clients, need, limit.Max, need)
 	}
 	return nil
+}
+
+// ownUsage is what this process has used. It needs no /proc.
+func ownUsage() *usage {
+	u := &usage{at: time.Now()}
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return nil
+	}
+	u.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	return u
 }
