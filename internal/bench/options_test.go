@@ -22,6 +22,11 @@ func TestOptions(t *testing.T) {
 	}{
 		"no gateway":            {func(o *Options) { o.Gateway = "" }, "--gateway: needs the gateway's WebSocket address"},
 		"http":                  {func(o *Options) { o.Gateway = "http://127.0.0.1" }, "--gateway: "},
+		"a name and password":   {func(o *Options) { o.Gateway = "ws://ada:secret@127.0.0.1:8080" }, "--gateway: must not have a name"},
+		"a large port":          {func(o *Options) { o.Gateway = "ws://127.0.0.1:99999" }, "--gateway: the port must be from 1 to 65535, not 99999"},
+		"port 0":                {func(o *Options) { o.Gateway = "ws://127.0.0.1:0" }, "--gateway: the port"},
+		"no host":               {func(o *Options) { o.Gateway = "ws://:8080" }, "--gateway: needs"},
+		"management canister":   {func(o *Options) { o.Canister = "aaaaa-aa" }, "--canister: aaaaa-aa is the management canister"},
 		"no canister":           {func(o *Options) { o.Canister = "" }, "--canister: needs the canister's id"},
 		"no principal":          {func(o *Options) { o.Canister = "guestbook" }, "--canister: "},
 		"a network without URL": {func(o *Options) { o.Network = "127.0.0.1:4943" }, "--network: "},
@@ -29,6 +34,10 @@ func TestOptions(t *testing.T) {
 		"no clients":            {func(o *Options) { o.Clients = 0 }, "--clients: "},
 		"ramp":                  {func(o *Options) { o.Ramp = -1 }, "--ramp: "},
 		"ramp without end":      {func(o *Options) { o.Ramp = math.Inf(1) }, "--ramp: "},
+		"a tiny ramp":           {func(o *Options) { o.Ramp = 1e-11 }, "--ramp: must be 0 (as fast as possible), or from 0.001 to 10000000, not 1e-11"},
+		"a tiny rate":           {func(o *Options) { o.Rate = 1e-11 }, "--rate: "},
+		"no number":             {func(o *Options) { o.Rate = math.NaN() }, "--rate: "},
+		"nothing is confirmed":  {func(o *Options) { o.Pattern, o.Rate = "send", 100 }, "--rate: 100/s for 10s are 10.0 messages for each of 100 clients"},
 		"rate":                  {func(o *Options) { o.Rate = -1 }, "--rate: "},
 		"in flight":             {func(o *Options) { o.InFlight = 0 }, "--in-flight: "},
 		"size":                  {func(o *Options) { o.Size = 10 }, "--size: must be from 36"},
@@ -156,6 +165,7 @@ func TestSpread(t *testing.T) {
 		"many":            {"ws://127.0.0.1:8080", 50_000, true},
 		"on another host": {"wss://gateway.example", 50_000, false},
 		"IPv6":            {"ws://[::1]:8080", 50_000, false},
+		"by name":         {"ws://localhost:8080", 50_000, true},
 	} {
 		if got := spread(Options{Gateway: test.gateway, Clients: test.clients}) > 0; got != test.want {
 			t.Errorf("%s: %t", name, got)
