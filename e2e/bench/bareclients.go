@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/icrelay/icrelay/internal/bench"
 	"github.com/icrelay/icrelay/internal/histogram"
 )
 
@@ -21,6 +22,12 @@ type bareResult struct {
 	P99      float64 `json:"p99_ms"`
 	Polls    float64 `json:"polls_per_second"`
 	Errors   int     `json:"errors"`
+}
+
+// take reads the latencies as the report of `relay bench` does.
+func (r *bareResult) take(h *histogram.Histogram) {
+	l := bench.LatencyOf(h)
+	r.P50, r.P99 = l.P50, l.P99
 }
 
 // bareClientSettings are like those of `relay bench`.
@@ -94,9 +101,8 @@ func runBareClients(ctx context.Context, o bareClientSettings) (*bareResult, err
 	result := &bareResult{
 		Sent:     float64(r.sent.Load()) / seconds,
 		Received: float64(r.received.Load()) / seconds,
-		P50:      milliseconds(r.latency.Quantile(.5)),
-		P99:      milliseconds(r.latency.Quantile(.99)),
 	}
+	result.take(&r.latency)
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
@@ -155,5 +161,3 @@ func (r *bareRun) arrive(head [headLength]byte) {
 		<-f.place
 	}
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

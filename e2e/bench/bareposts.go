@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	agentcandid "github.com/aviate-labs/agent-go/candid"
 
 	"github.com/icrelay/icrelay/bridge"
 	"github.com/icrelay/icrelay/candid"
@@ -52,6 +51,7 @@ type poster struct {
 	settings barePostSettings
 	canister candid.Principal
 	gateway  ic.Identity
+	content  []byte // of all messages
 	http     *http.Client
 	end      time.Time
 
@@ -88,11 +88,17 @@ func runBarePosts(ctx context.Context, o barePostSettings) (*bareResult, error) 
 	transport := &http.Transport{MaxIdleConns: o.clients + 1, MaxIdleConnsPerHost: o.clients + 1}
 	defer transport.CloseIdleConnections()
 	p := &poster{settings: o, canister: canister, gateway: gateway, http: &http.Client{Transport: transport}, waiting: make(map[candid.ClientKey]arrival)}
+	if p.content, err = o.content(); err != nil {
+		return nil, err
+	}
 	callers := make([]*caller, o.clients)
 	for i := range callers {
 		if callers[i], err = p.open(ctx, uint64(i)+1); err != nil { //nolint:gosec // few
 			return nil, err
 		}
+	}
+	if err := p.signAll(callers); err != nil {
+		return nil, err
 	}
 	p.next.Store(uint64(o.clients)) //nolint:gosec // the open messages are nobody's concern
 	start := time.Now()
@@ -114,17 +120,26 @@ func runBarePosts(ctx context.Context, o barePostSettings) (*bareResult, error) 
 	seconds := time.Since(start).Seconds()
 	stopPolling()
 	poller.Wait()
-	return &bareResult{
+	result := &bareResult{
 		Sent:   float64(p.posts.Load()) / seconds,
 		Polls:  float64(p.polls.Load()) / seconds,
-		P50:    milliseconds(p.latency.Quantile(.5)),
-		P99:    milliseconds(p.latency.Quantile(.99)),
 		Errors: int(p.failed.Load()),
-	}, nil
+	}
+	result.take(&p.latency)
+	return result, nil
 }
 
-// open opens a client and signs what it will send: for the whole run, or as
-// much as a run is expected to take.
+// content is what the messages contain.
+func (o *barePostSettings) content() ([]byte, error) {
+	text := strings.Repeat("0", o.size)
+	if o.silent {
+		const tag = "Nobody"
+		return candid.NewBuilder().Add(candid.VariantOf(candid.Field{Label: tag, Type: candid.TextType}), candid.Tag{Label: tag, Value: text}).Bytes()
+	}
+	return candid.NewBuilder().Add(candid.TextType, text).Bytes()
+}
+
+// open opens a client.
 func (p *poster) open(ctx context.Context, nonce uint64) (*caller, error) {
 	identity, err := ic.NewEd25519Identity()
 	if err != nil {
@@ -138,30 +153,38 @@ func (p *poster) open(ctx context.Context, nonce uint64) (*caller, error) {
 	if _, err := p.post(ctx, "call", body); err != nil {
 		return nil, fmt.Errorf("ws_open: %w", err)
 	}
-	rate := p.settings.rate
-	if rate == 0 {
-		const fastest = 10_000 // a second
-		rate = fastest
-	}
-	for range int(rate*p.settings.duration.Seconds()/float64(p.settings.clients)) + 2 {
-		if err := c.signNext(p); err != nil {
-			return nil, err
-		}
-	}
 	return c, nil
 }
 
+// signAll signs what the clients will send, on all cores: for the whole run, or
+// more than any network is expected to take.
+func (p *poster) signAll(callers []*caller) error {
+	rate := p.settings.rate
+	if rate == 0 {
+		const fastest = 30_000 // a second
+		rate = fastest
+	}
+	each := int(rate*p.settings.duration.Seconds()/float64(len(callers))) + 2
+	var signers sync.WaitGroup
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for n := range errs {
+		signers.Go(func() {
+			for i := n; i < len(callers); i += len(errs) {
+				for range each {
+					if errs[n] = callers[i].signNext(p); errs[n] != nil {
+						return
+					}
+				}
+			}
+		})
+	}
+	signers.Wait()
+	return errors.Join(errs...)
+}
+
 func (c *caller) signNext(p *poster) error {
-	text := strings.Repeat("0", p.settings.size)
-	content, err := candid.NewBuilder().Add(candid.TextType, text).Bytes()
-	if p.settings.silent {
-		content, err = agentcandid.EncodeValueString(`(variant { Nobody = "` + text + `" })`)
-	}
-	if err != nil {
-		return err
-	}
 	body, err := p.sign(c.identity, candid.RequestCall, "ws_message", candid.EncodeMessageArgs(candid.WebsocketMessage{
-		ClientKey: c.key, SequenceNum: uint64(len(c.bodies) + 1), Timestamp: uint64(time.Now().UnixNano()), Content: content, //nolint:gosec // positive
+		ClientKey: c.key, SequenceNum: uint64(len(c.bodies) + 1), Timestamp: uint64(time.Now().UnixNano()), Content: p.content, //nolint:gosec // positive
 	}))
 	c.bodies = append(c.bodies, body)
 	return err
@@ -176,7 +199,11 @@ func (p *poster) sign(identity ic.Identity, kind, method string, arg []byte) ([]
 	return e.Encode(), nil
 }
 
-// send posts a client's messages one after the other, at its share of the rate.
+// errSpent: a ceiling that is measured with too few messages is not one.
+var errSpent = errors.New("all messages that were signed before have been sent")
+
+// send posts a client's messages one after the other, at its share of the rate,
+// until the time is over.
 func (p *poster) send(ctx context.Context, c *caller, start time.Time, index int) error {
 	interval := time.Duration(0)
 	if p.settings.rate > 0 {
@@ -187,9 +214,11 @@ func (p *poster) send(ctx context.Context, c *caller, start time.Time, index int
 		due := time.Now()
 		if interval > 0 {
 			due = start.Add(time.Duration(n) * interval)
-			if due.Before(p.end) {
-				time.Sleep(time.Until(due))
+			if !due.Before(p.end) {
+				time.Sleep(time.Until(p.end)) // the time of the last message is part of what is measured
+				return nil
 			}
+			time.Sleep(time.Until(due))
 		}
 		if !time.Now().Before(p.end) || ctx.Err() != nil {
 			return nil
@@ -206,7 +235,7 @@ func (p *poster) send(ctx context.Context, c *caller, start time.Time, index int
 			p.latency.Add(time.Since(due))
 		}
 	}
-	return nil
+	return errSpent
 }
 
 // expect notes that a client waits, where polls are made at an interval.
@@ -221,6 +250,9 @@ func (p *poster) expect(key candid.ClientKey, due time.Time) <-chan struct{} {
 	return a.came
 }
 
+// fetchTimeout is for an echo to come where polls are made at an interval.
+const fetchTimeout = 10 * time.Second
+
 // fetch gets the echo of a message that was just answered.
 func (p *poster) fetch(ctx context.Context, came <-chan struct{}) error {
 	switch {
@@ -234,6 +266,8 @@ func (p *poster) fetch(ctx context.Context, came <-chan struct{}) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-time.After(fetchTimeout):
+		return fmt.Errorf("no echo within %s", fetchTimeout)
 	}
 }
 
