@@ -140,7 +140,7 @@ func memoryText(p *Process) string {
 	parts.add(p.RSSOpen > 0, "%s open", size(p.RSSOpen))
 	parts.add(p.RSSEnd > 0, "%s end", size(p.RSSEnd))
 	parts.add(true, "%s at most", size(p.RSSMost))
-	parts.add(!math.IsNaN(p.RSSPerSession), "%.1f KB a session", p.RSSPerSession/1024)
+	parts.add(p.RSSPerSession > 0, "%.1f KB a session", p.RSSPerSession/1024)
 	return parts.String()
 }
 
