@@ -242,6 +242,20 @@ func TestChurnAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestChurnOfLostConnections: what left was sent, whether or not somebody waits for it.
+func TestChurnOfLostConnections(t *testing.T) {
+	n := newStub(t, func(s *stubSocket) {
+		if s.open() {
+			s.take()
+		}
+	})
+	r := n.run(nil, "churn")
+	m := r.Messages
+	if m.Sent == 0 || m.Sent != r.Opens.Number || m.Missing != m.Sent || m.Received != 0 || len(r.Failures) != 1 || r.Failures[0].Kind != "connection lost" {
+		t.Errorf("%+v, %+v, %+v", m, r.Opens, r.Failures)
+	}
+}
+
 // TestFrameBytes: only the frames of messages that are counted are.
 func TestFrameBytes(t *testing.T) {
 	var bytesBack, messages atomic.Uint64

@@ -176,6 +176,13 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// TestDialer: as the client's own, it goes through the environment's proxy.
+func TestDialer(t *testing.T) {
+	if c := (&crowd{}); c.dialer(&member{}).Proxy == nil {
+		t.Error("no proxy is asked for")
+	}
+}
+
 func TestAllowFiles(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

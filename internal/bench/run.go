@@ -196,10 +196,15 @@ func (r *run) drain(ctx context.Context) {
 		missing = r.exchange.missing.Load()
 	}
 	if missing > 0 && ctx.Err() == nil {
-		text := fmt.Sprintf("a message had not come %s after the end", drainTimeout)
-		if r.exchange.received.Load() == 0 {
-			text += fmt.Sprintf(", and no other has; does the canister answer %q contents as the pattern needs it?", r.options.Content)
-		}
-		r.failed.addKind("no answer", text, int(missing))
+		r.failed.addKind("no answer", noAnswerText(r.exchange.received.Load(), r.options.Content), int(missing))
 	}
+}
+
+// noAnswerText doubts the contents only where nothing has been answered.
+func noAnswerText(received uint64, content string) string {
+	text := fmt.Sprintf("a message had not come %s after the end", drainTimeout)
+	if received > 0 {
+		return text
+	}
+	return text + fmt.Sprintf(", and no other has; does the canister answer %q contents as the pattern needs it?", content)
 }

@@ -215,9 +215,14 @@ func TestChurnOfADeadGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }() // nobody accepts
+	var progress bytes.Buffer
 	r := g.run(t, g.options("churn", func(o *Options) {
-		o.Gateway, o.OpenTimeout = "ws://"+listener.Addr().String(), time.Second
+		o.Gateway, o.OpenTimeout = "ws://"+listener.Addr().String(), 1200*time.Millisecond
+		o.Progress, o.Line = &progress, true
 	}))
+	if !strings.Contains(progress.String(), "draining  opened 0  ") {
+		t.Errorf("progress %q", progress.String())
+	}
 	if r.Errors != 5 || r.Opens.Number != 0 || r.Seconds > .9 {
 		t.Errorf("%d opens, %.2f s, %d errors: %+v", r.Opens.Number, r.Seconds, r.Errors, r.Failures)
 	}
@@ -232,6 +237,26 @@ func TestTableOfAGatewaysWords(t *testing.T) {
 	}
 	if text := table.String(); strings.ContainsAny(text, "\x1b\r") || strings.Contains(text, "\nerrors      none") {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestTableOfWhatIsNotKnown: it is left out.
+func TestTableOfWhatIsNotKnown(t *testing.T) {
+	p := unknown()
+	r := &Report{Pattern: "echo", Process: &p}
+	var table bytes.Buffer
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	text := table.String()
+	if !strings.Contains(text, "generator   every message's certification verified") || strings.Contains(text, "NaN") || strings.Contains(text, "\ncpu") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestNoAnswerText(t *testing.T) {
+	if nothing, something := noAnswerText(0, "text"), noAnswerText(1, "text"); !strings.Contains(nothing, "does the canister") || strings.Contains(something, "does the canister") {
+		t.Errorf("%q, %q", nothing, something)
 	}
 }
 
@@ -285,6 +310,11 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back Report
+	for _, want := range []string{`"content": "text"`, `"duration_seconds": 1.5`, `"settle_seconds": 0`, `"seed": 0`, `"open_timeout_seconds": 60`, `"rate": 0`} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the JSON lacks %s:\n%s", want, text.String())
+		}
+	}
 	if err := json.Unmarshal(text.Bytes(), &back); err != nil || back.Messages != r.Messages || back.Opens != r.Opens || *back.Process != *r.Process {
 		t.Errorf("as JSON: %v, %s", err, text.String())
 	}

@@ -21,7 +21,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 		line("received", "%d, %.0f/s%s", m.Received, m.ReceivedPerSecond, frameText(m.BytesIn))
 		line("latency", "%s%s", m.Latency, missingText(m))
 		if m.Strange > 0 {
-			line("strange", "%s", m.Strangers)
+			line("strange", "%s", strangersText(m.Strangers))
 		}
 	}
 	if p := r.Process; p != nil {
@@ -114,8 +114,7 @@ func missingText(m Messages) string {
 	return fmt.Sprintf("   of %d that came, %d did not", m.Received, m.Missing)
 }
 
-// String is how a table shows them.
-func (s Strangers) String() string {
+func strangersText(s Strangers) string {
 	parts := phrases{}
 	parts.add(s.Again > 0, "%d a second time", s.Again)
 	parts.add(s.Astray > 0, "%d at another client than their sender", s.Astray)
