@@ -51,7 +51,7 @@ func TestSignedLate(t *testing.T) {
 	})
 	t.Run("signed again in time", func(t *testing.T) {
 		r := newStub(t, acknowledging(func(n uint64) bool { return n == 2 })).run(func(o *Options) {
-			o.Clients, o.Rate, o.Duration = 1, 20, 2*time.Second
+			o.Clients, o.Rate, o.Duration = 1, 40, time.Second
 		}, "echo")
 		if r.Errors > 0 || r.Self.SignedLate > 10 || r.Messages.Sent < 30 {
 			t.Errorf("%d of %d signed late, %+v", r.Self.SignedLate, r.Messages.Sent, r.Failures)
