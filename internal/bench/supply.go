@@ -140,6 +140,10 @@ const (
 	supplyOverhead = 1500
 	// signerPause is between two looks for supplies that are low.
 	signerPause = 20 * time.Millisecond
+	// In one of them so many supplies may be renewed, and all within some: among
+	// thousands each look costs as much as it may save.
+	renewedAtOnce = 100
+	renewedWithin = 25
 )
 
 // supplyTarget is how many messages each of some senders should have ready.
@@ -174,9 +178,12 @@ func stock(ctx context.Context, supplies []*supply, failed *failures) {
 func restock(ctx context.Context, supplies []*supply) {
 	tick := time.NewTicker(signerPause)
 	defer tick.Stop()
-	for {
+	for next := 0; ; {
+		for range min(len(supplies), renewedAtOnce+len(supplies)/renewedWithin) {
+			_ = supplies[next].renew(ctx)
+			next = (next + 1) % len(supplies)
+		}
 		for _, s := range supplies {
-			_ = s.renew(ctx)
 			if s.low() {
 				_ = s.fill(ctx)
 			}
