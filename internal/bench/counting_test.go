@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -583,15 +584,28 @@ func TestPace(t *testing.T) {
 		want   int
 	}{
 		"no pace":                {pace{}, time.Second, 0},
-		"the first is due":       {pace{0, 100 * ms}, 1, 1},
-		"before the first":       {pace{50 * ms, 100 * ms}, 50 * ms, 0},
-		"after it":               {pace{50 * ms, 100 * ms}, 51 * ms, 1},
-		"none at the end itself": {pace{0, 100 * ms}, 500 * ms, 5},
-		"one just before":        {pace{0, 100 * ms}, 500*ms + 1, 6},
-		"rarer than the time":    {pace{0, time.Hour}, time.Second, 1},
+		"the first is due":       {pace{0, 100e6}, 1, 1},
+		"before the first":       {pace{50 * ms, 100e6}, 50 * ms, 0},
+		"after it":               {pace{50 * ms, 100e6}, 51 * ms, 1},
+		"none at the end itself": {pace{0, 100e6}, 500 * ms, 5},
+		"one just before":        {pace{0, 100e6}, 501 * ms, 6},
+		"rarer than the time":    {pace{0, 3600e9}, time.Second, 1},
 	} {
 		if got := test.pace.due(test.passed); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
+	}
+}
+
+// TestEvery: in whole seconds as many messages are due as the rate says.
+func TestEvery(t *testing.T) {
+	for _, rate := range []float64{0.1, 1, 1.3, 3, 7, 1000.0 / 64, 333, 1000, 99_999, 1e6} {
+		p := pace{interval: every(rate)}
+		for _, seconds := range []int{1, 4, 10, 60} {
+			want := int(math.Ceil(rate*float64(seconds) - 1e-3))
+			if got := p.due(time.Duration(seconds) * time.Second); got != want {
+				t.Errorf("%g a second: %d due in %d s, want %d", rate, got, seconds, want)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -14,8 +15,8 @@ func (r *run) echo(ctx context.Context) {
 	for i, s := range r.supplies {
 		group.Go(func() {
 			if r.options.Rate > 0 {
-				s.pace.interval = time.Duration(float64(len(r.supplies)) / r.options.Rate * float64(time.Second))
-				s.pace.offset = s.pace.interval / time.Duration(len(r.supplies)) * time.Duration(i)
+				s.pace.interval = every(r.options.Rate / float64(len(r.supplies)))
+				s.pace.offset = time.Duration(s.pace.interval / float64(len(r.supplies)) * float64(i))
 				r.sendPaced(ctx, s)
 				return
 			}
@@ -26,15 +27,25 @@ func (r *run) echo(ctx context.Context) {
 }
 
 // A pace says when a client's messages are due: the first after offset, and one
-// each interval. The zero value has none.
-type pace struct{ offset, interval time.Duration }
+// each interval, which need not be whole nanoseconds. The zero value has none.
+type pace struct {
+	offset   time.Duration
+	interval float64 // nanoseconds
+}
+
+// every is the interval of so many messages a second.
+func every(rate float64) float64 { return float64(time.Second) / rate }
+
+// at is when message n is due.
+func (p pace) at(n int) time.Duration { return p.offset + time.Duration(float64(n)*p.interval) }
 
 // due is how many messages are due before a time has passed.
 func (p pace) due(passed time.Duration) int {
 	if p.interval == 0 || passed <= p.offset {
 		return 0
 	}
-	return int((passed-p.offset-1)/p.interval) + 1
+	n := float64(passed-p.offset) / p.interval
+	return int(math.Ceil(n - 1e-9 - n*1e-12)) // the division may be off by so much
 }
 
 // sendPaced sends a client's messages at its pace, until the last before the end. A
@@ -43,7 +54,7 @@ func (p pace) due(passed time.Duration) int {
 func (r *run) sendPaced(ctx context.Context, s *supply) {
 	last := s.pace.due(r.options.Duration)
 	for n := range last {
-		due := r.clock.start.Add(s.pace.offset + time.Duration(n)*s.pace.interval)
+		due := r.clock.start.Add(s.pace.at(n))
 		if !sleepUntil(ctx, due) || !r.send(ctx, s, due, nil) {
 			return
 		}
