@@ -82,7 +82,7 @@ func (r *run) visit(ctx context.Context, m *member) error {
 		r.exchange.cancel(m.index, number)
 		return err
 	}
-	r.exchange.left(p.FrameBytes())
+	r.exchange.departed(p.FrameBytes())
 	select {
 	case <-answered:
 		return nil

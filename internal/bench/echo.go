@@ -102,6 +102,6 @@ func (r *run) send(ctx context.Context, s *supply, due time.Time, done func()) b
 		r.exchange.cancel(s.sender, m.number)
 		return false // the end of the connection is for its receiver to tell
 	}
-	r.exchange.left(m.prepared.FrameBytes())
+	r.exchange.departed(m.prepared.FrameBytes())
 	return true
 }

@@ -108,8 +108,8 @@ func (x *exchange) depart(sender int, number uint64, due time.Time, done func())
 	x.missing.Add(int64(f.left))
 }
 
-// left counts a message that the client's connection has taken.
-func (x *exchange) left(frameBytes int) {
+// departed counts a message that the client's connection has taken.
+func (x *exchange) departed(frameBytes int) {
 	x.sent.Add(1)
 	x.bytesOut.Add(onWire(frameBytes, true))
 }
