@@ -34,15 +34,18 @@ func (r *run) churn(clock, user context.Context) (finish func()) {
 	}
 }
 
-// turns gives one value for each connection that may be opened, until ctx ends.
+// turns gives one value for each connection that may be opened before the end, until
+// ctx ends.
 func (r *run) turns(ctx context.Context) <-chan struct{} {
 	turns := make(chan struct{})
 	go func() {
 		defer close(turns)
-		start := time.Now()
 		for n := 0; ; n++ {
-			if r.options.Ramp > 0 && !sleepUntil(ctx, start.Add(time.Duration(float64(n)/r.options.Ramp*float64(time.Second)))) {
-				return
+			if r.options.Ramp > 0 {
+				after := time.Duration(float64(n) / r.options.Ramp * float64(time.Second))
+				if after >= r.options.Duration || !sleepUntil(ctx, r.clock.start.Add(after)) {
+					return
+				}
 			}
 			select {
 			case turns <- struct{}{}:
