@@ -766,6 +766,27 @@ func TestAnyRouteForgetsCanisters(t *testing.T) {
 	})
 }
 
+// TestPollsLieApart: however often the poller is woken, there is time between polls,
+// and nothing of what woke it is forgotten.
+func TestPollsLieApart(t *testing.T) {
+	b := newBench(t, nil)
+	p := b.open()
+	h := b.gateway.hubs[b.canister.id]
+	before, start := get(b.canister, func() int { return b.canister.polls }), time.Now()
+	sent := 0
+	for ; time.Since(start) < 200*time.Millisecond; sent++ {
+		b.canister.send(p.key, []byte("x"))
+		h.wake()
+	}
+	for range sent {
+		p.message()
+	}
+	polls, most := get(b.canister, func() int { return b.canister.polls })-before, int(time.Since(start)/pollGap)+2
+	if polls > most {
+		t.Errorf("%d polls in %s, want %d at most", polls, time.Since(start), most)
+	}
+}
+
 // TestAnyRouteKeepsItsPlace: what a canister said to clients that have gone is not
 // read again for the next one.
 func TestAnyRouteKeepsItsPlace(t *testing.T) {
