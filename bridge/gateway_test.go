@@ -470,24 +470,35 @@ func TestReplicaBehindAnswer(t *testing.T) {
 }
 
 // The answer of a replica that is behind a refusal does not settle the doubt that
-// the refusal has raised.
+// the refusal has raised, also when another one has said that there is nothing.
 func TestForgottenBehindRefusal(t *testing.T) {
 	const behind = 200 * time.Millisecond
-	b := newBench(t, nil)
-	active, passive := b.open(), b.open()
-	b.canister.set(func() {
-		b.canister.age = behind
-		b.canister.onMessage = func(context.Context, Envelope) error {
-			time.AfterFunc(behind, func() { // the replicas that answer polls learn of it
-				b.canister.forget()
-				b.canister.set(func() { b.canister.age = 0 })
+	for name, empty := range map[string]bool{"behind": false, "behind and not in turn": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(_ *Options, c *testCanister) { c.age = 2 * behind }) // and not less, however late the timer below is
+			active, passive := b.open(), b.open()
+			b.canister.set(func() {
+				answers := 0
+				b.canister.corrupt = func(batch *Batch) error {
+					if answers++; empty && answers%2 == 1 {
+						*batch = Batch{EndOfQueue: true}
+					}
+					return nil
+				}
+				b.canister.onMessage = func(context.Context, Envelope) error {
+					b.canister.set(func() { answers = 0 })
+					time.AfterFunc(behind, func() { // the replicas that answer polls learn of it
+						b.canister.forget()
+						b.canister.set(func() { b.canister.age = 0 })
+					})
+					return Refused("client not connected")
+				}
 			})
-			return Refused("client not connected")
-		}
-	})
-	active.send("hello?")
-	active.closed(CloseMessageRefused, "not connected")
-	passive.closed(CloseCanisterReset, "reconnect")
+			active.send("hello?")
+			active.closed(CloseMessageRefused, "not connected")
+			passive.closed(CloseCanisterReset, "reconnect")
+		})
+	}
 }
 
 // One replica that is behind, or pretends that there is nothing, ends no session.

@@ -101,12 +101,7 @@ func (h *hub) settle(ctx context.Context) (settled bool, err error) {
 		first := &batch.Messages[0]
 		switch {
 		case mustNonce(first.Key) >= h.queue.next, sha256.Sum256(first.Content) == h.queue.last:
-			// A replica that is behind says so, too: until one has caught up with what
-			// raised the doubt, reading goes on, and each poll asks again.
-			if at := time.Unix(0, doubted); !batch.time.Before(at) || time.Since(at) >= laggingPatience {
-				h.certain(doubted)
-			}
-			h.queue.sure, h.queue.missing = h.queue.next, 0
+			h.stillThere(doubted, batch.time)
 			return true, nil
 		case batch.time.Before(h.queue.time):
 			return false, nil // a replica that is behind
@@ -132,7 +127,7 @@ func (h *hub) settleMissing(ctx context.Context, doubted int64) (settled bool, e
 			return false, nil
 		}
 		if !batch.EndOfQueue || mustNonce(batch.Messages[n-1].Key)+1 >= h.queue.next {
-			h.certain(doubted)
+			h.stillThere(doubted, batch.time)
 			return true, nil
 		}
 	}
@@ -145,6 +140,16 @@ func (h *hub) settleMissing(ctx context.Context, doubted int64) (settled bool, e
 	}
 	h.reset(doubted, "the known messages are gone")
 	return true, nil
+}
+
+// stillThere ends a doubt when an answer of that time has shown the last known
+// message. A replica that is behind shows it, too: until one has caught up with what
+// raised the doubt, reading goes on, and each poll asks again.
+func (h *hub) stillThere(doubted int64, shown time.Time) {
+	if at := time.Unix(0, doubted); !shown.Before(at) || time.Since(at) >= laggingPatience {
+		h.certain(doubted)
+	}
+	h.queue.sure, h.queue.missing = h.queue.next, 0
 }
 
 // certain ends a doubt, unless there is a new one: the queue is the one that was
