@@ -46,6 +46,27 @@ func inOrder(acknowledge uint64) func(p *peer) {
 	}
 }
 
+// prepare connects a client that has prepared so many messages that long ago.
+func (n *network) prepare(messages int, ago time.Duration) (c *Conn, identity *countingIdentity, prepared []*Prepared) {
+	n.t.Helper()
+	var late atomic.Int64
+	late.Store(int64(-ago))
+	c = n.dial(func(o *Options) {
+		identity = &countingIdentity{Identity: o.Identity}
+		o.Identity = identity
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	})
+	for i := range messages {
+		p, err := c.Prepare(fmt.Appendf(nil, "message %d", i))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		prepared = append(prepared, p)
+	}
+	late.Store(0)
+	return c, identity, prepared
+}
+
 func TestPrepared(t *testing.T) {
 	const messages = 6
 	for name, test := range map[string]struct {
@@ -62,24 +83,8 @@ func TestPrepared(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t, inOrder(test.acknowledge))
-			var late atomic.Int64
-			late.Store(int64(-test.wait))
-			var identity *countingIdentity
-			c := n.dial(func(o *Options) {
-				identity = &countingIdentity{Identity: o.Identity}
-				o.Identity = identity
-				o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
-			})
-			var prepared []*Prepared
-			for i := range messages {
-				p, err := c.Prepare(fmt.Appendf(nil, "message %d", i))
-				if err != nil {
-					t.Fatal(err)
-				}
-				prepared = append(prepared, p)
-			}
+			c, identity, prepared := n.prepare(messages, test.wait)
 			signed := identity.signed.Load()
-			late.Store(0)
 			if test.plain {
 				if err := c.Send(deadline(t), []byte("plain")); err != nil {
 					t.Fatal(err)
@@ -139,23 +144,7 @@ func TestRenew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNetwork(t, inOrder(test.acknowledge))
-			var late atomic.Int64
-			late.Store(int64(-test.wait))
-			var identity *countingIdentity
-			c := n.dial(func(o *Options) {
-				identity = &countingIdentity{Identity: o.Identity}
-				o.Identity = identity
-				o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
-			})
-			var prepared []*Prepared
-			for i := range messages {
-				p, err := c.Prepare(fmt.Append(nil, i))
-				if err != nil {
-					t.Fatal(err)
-				}
-				prepared = append(prepared, p)
-			}
-			late.Store(0)
+			c, identity, prepared := n.prepare(messages, test.wait)
 			for i, p := range prepared {
 				if renewed, err := c.Renew(p); err != nil || renewed != (test.renewed && (i > 0 || test.acknowledge == 0)) {
 					t.Errorf("message %d: renewed is %t, %v", i, renewed, err)

@@ -144,9 +144,8 @@ func startGateway(s settings, dir, listen string, number int, network *process) 
 
 // load runs `relay bench` against the gateway.
 func (u *suite) load(ctx context.Context, args ...string) (*bench.Report, error) {
-	args = append([]string{"bench", "--json", "--quiet",
-		"--gateway", u.gateway.said["websocket"], "--network", u.network.said["network"], "--canister", u.network.said["canister"],
-		"--pid", strconv.Itoa(u.gateway.command.Process.Pid), "--ramp", strconv.Itoa(u.opens), "--check-every", "1000"}, args...)
+	args = append([]string{"bench", "--json", "--quiet", "--gateway", u.gateway.said["websocket"],
+		"--pid", strconv.Itoa(u.gateway.command.Process.Pid), "--ramp", strconv.Itoa(u.opens), "--check-every", "1000"}, u.onNetwork(args...)...)
 	var report bench.Report
 	if err := runJSON(ctx, &report, u.relay, args...); err != nil {
 		return nil, err

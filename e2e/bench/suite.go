@@ -140,8 +140,8 @@ func (u *suite) inTurn(measure func() (*bench.Report, error), ceiling func() (*b
 
 func (u *suite) note(name string, value float64) { u.figures[name] = value }
 
-// posts are arguments of the bare HTTP client.
-func (u *suite) posts(args ...string) []string {
+// onNetwork adds which network and canister to the arguments of a part.
+func (u *suite) onNetwork(args ...string) []string {
 	return append([]string{"--network", u.network.said["network"], "--canister", u.network.said["canister"]}, args...)
 }
 
@@ -195,7 +195,7 @@ func (u *suite) send(ctx context.Context) error {
 	report, posts, percent, err := u.inTurn(func() (*bench.Report, error) {
 		return u.measured(ctx, "client to canister", "--pattern", "send", "--clients", clients)
 	}, func() (*bareResult, error) {
-		return u.ceiling(ctx, "bare posts", partPosts, u.posts("--clients", clients, "--silent")...)
+		return u.ceiling(ctx, "bare posts", partPosts, u.onNetwork("--clients", clients, "--silent")...)
 	}, func(r *bench.Report, b *bareResult) float64 { return share(r.Messages.SentPerSecond, b.Sent) })
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func (u *suite) echo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	posts, err := u.ceiling(ctx, "bare posts", partPosts, u.posts("--clients", clients)...)
+	posts, err := u.ceiling(ctx, "bare posts", partPosts, u.onNetwork("--clients", clients)...)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (u *suite) latency(ctx context.Context) error {
 	report, bare, added, err := u.inTurn(func() (*bench.Report, error) {
 		return u.measured(ctx, "latency", "--pattern", "echo", "--clients", clients, "--rate", rate)
 	}, func() (*bareResult, error) {
-		return u.ceiling(ctx, "bare latency", partPosts, u.posts("--clients", clients, "--rate", rate, "--poll", "0s")...)
+		return u.ceiling(ctx, "bare latency", partPosts, u.onNetwork("--clients", clients, "--rate", rate, "--poll", "0s")...)
 	}, func(r *bench.Report, b *bareResult) float64 { return r.Messages.Latency.P99 - b.P99 })
 	if err != nil {
 		return err
@@ -278,7 +278,7 @@ func (u *suite) polling(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bare, err := u.ceiling(ctx, "fixed polling", partPosts, u.posts("--clients", "1", "--rate", rate, "--poll", u.fixed.String())...)
+	bare, err := u.ceiling(ctx, "fixed polling", partPosts, u.onNetwork("--clients", "1", "--rate", rate, "--poll", u.fixed.String())...)
 	if err != nil {
 		return err
 	}
